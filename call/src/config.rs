@@ -1,0 +1,171 @@
+//! The settings of a call. Every wait and every bound of `docs/rules.md` is one of them, with its default and its reason.
+
+use std::time::Duration;
+
+use crate::farewell::Language;
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// What a call is told once, when it is made.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct CallFacts {
+    pub direction: Direction,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Direction {
+    Inbound,
+    Outbound,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct CallConfig {
+    pub abilities: ModelAbilities,
+    pub turns: Turns,
+    /// Languages whose farewells and back-channel words are listened for.
+    pub languages: Vec<Language>,
+    /// Said first, word for word (G1). `None`: the caller begins.
+    pub greeting: Option<String>,
+    pub protect_greeting: ProtectGreeting,
+    /// Whether the carrier is to record the call too (C1, C2).
+    pub carrier_recording: bool,
+
+    /// Most audio that may lie unplayed at the carrier (A3). Enough to ride out a stall of the process; not so much
+    /// that a `clear` has much to throw away. 0 sends each frame when the one before has been played.
+    pub lead: Duration,
+    /// Frames in one message after the first of an utterance, 1 to 3 (A3). More cost less and delay more.
+    pub group_frames: u32,
+    /// Frames of 20 ms in the paced queue (A1); what is beyond waits behind it. A measure of backlog, not a limit.
+    pub queue_frames: u32,
+    /// Most audio of one response that may wait to be played (A1): five minutes of speech is a runaway.
+    pub response_audio_max: Duration,
+    /// Audio between two marks (A7): often enough to correct the clock, rarely enough to cost little.
+    pub mark_every: Duration,
+    /// How long after the expected end of playback a mark is still waited for (A8).
+    pub mark_grace: Duration,
+
+    /// Caller audio kept until the model is configured (T2).
+    pub held_audio_max: Duration,
+    /// Connecting and confirming the configuration (R10).
+    pub configure_timeout: Duration,
+    /// From asking for a response to hearing that it began (R10).
+    pub requested_timeout: Duration,
+    /// From the beginning of a response to its first audio or tool call (R10).
+    pub first_audio_timeout: Duration,
+    /// From cancelling a response to its end (R10).
+    pub cancel_timeout: Duration,
+    /// Caller speech that never stops frees the floor after this (R10).
+    pub floor_max: Duration,
+    /// Operator texts that may wait to be said (R3).
+    pub says_max: usize,
+
+    /// Whether speech during the agent's may turn out to be nothing (B4).
+    pub hold: bool,
+    /// Speech that goes on for this long is an interruption (B4).
+    pub hold_max: Duration,
+    /// How long after short speech its transcript is waited for (B4).
+    pub hold_transcript_wait: Duration,
+    /// Shortest speech without transcript that counts as meant (B4).
+    pub min_speech: Duration,
+    /// What the model's detector puts before and after speech, in its positions; not speech (B4).
+    pub vad_prefix: Duration,
+    pub vad_silence: Duration,
+
+    /// How long an announced call may stay away (N1).
+    pub announced_max: Duration,
+    /// How long after its stream was lost a call may still be explained by a status (L7).
+    pub stream_lost_grace: Duration,
+    /// Attempts to hang up by REST before our side of the socket is closed (H10).
+    pub hang_up_attempts: u32,
+    /// Between two of them.
+    pub hang_up_retry: Duration,
+    /// How long one attempt may take.
+    pub hang_up_timeout: Duration,
+    /// How long after a successful hang-up the stream may take to stop (H1).
+    pub hang_up_grace: Duration,
+
+    /// How long a tool may run before the model is told that it did not answer (N2).
+    pub tool_timeout: Duration,
+    /// Silence after which the agent asks; after the second, it says goodbye (N8). `None`: never.
+    pub silence_max: Option<Duration>,
+    /// Longest call; then goodbye is said (N8).
+    pub call_max: Duration,
+    /// Outbound: how long the callee's first words are waited for before greeting (G1).
+    pub callee_first_max: Duration,
+    /// Gap in the carrier's audio, while the caller speaks, after which silence is sent so that the turn can close (N7).
+    pub gap_fill_after: Duration,
+    /// No message at all from the carrier for this long is a lost socket (N7).
+    pub carrier_silence_max: Duration,
+}
+
+/// What a model can do. Some own their turns entirely and can do none of it (DESIGN §1).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ModelAbilities {
+    /// It can be told to stop generating.
+    pub cancels: bool,
+    /// It can be told how much of an item was heard, and that an item never happened.
+    pub truncates: bool,
+}
+
+/// Who asks for the responses to the caller's turns (T1).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Turns {
+    /// The model hears and commits, we ask.
+    Client,
+    /// The model asks by itself, and interrupts by itself.
+    Model,
+}
+
+/// How much of the greeting cannot be interrupted (B5).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ProtectGreeting {
+    None,
+    First(Duration),
+    All,
+}
+
+impl Default for CallConfig {
+    fn default() -> Self {
+        CallConfig {
+            abilities: ModelAbilities { cancels: true, truncates: true },
+            turns: Turns::Client,
+            languages: vec![Language::ENGLISH],
+            greeting: None,
+            protect_greeting: ProtectGreeting::None,
+            carrier_recording: false,
+            lead: ms(200),
+            group_frames: 1,
+            queue_frames: 400,
+            response_audio_max: ms(300_000),
+            mark_every: ms(100),
+            mark_grace: ms(2_000),
+            held_audio_max: ms(5_000),
+            configure_timeout: ms(5_000),
+            requested_timeout: ms(5_000),
+            first_audio_timeout: ms(8_000),
+            cancel_timeout: ms(3_000),
+            floor_max: ms(60_000),
+            says_max: 4,
+            hold: true,
+            hold_max: ms(1_200),
+            hold_transcript_wait: ms(700),
+            min_speech: ms(300),
+            vad_prefix: ms(300),
+            vad_silence: ms(500),
+            announced_max: ms(60_000),
+            stream_lost_grace: ms(5_000),
+            hang_up_attempts: 3,
+            hang_up_retry: ms(500),
+            hang_up_timeout: ms(5_000),
+            hang_up_grace: ms(3_000),
+            tool_timeout: ms(20_000),
+            silence_max: Some(ms(20_000)),
+            call_max: ms(3_600_000),
+            callee_first_max: ms(2_000),
+            gap_fill_after: ms(750),
+            carrier_silence_max: ms(15_000),
+        }
+    }
+}
