@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::farewell::Language;
 
 const fn ms(millis: u64) -> Duration {
@@ -9,18 +11,18 @@ const fn ms(millis: u64) -> Duration {
 }
 
 /// What a call is told once, when it is made.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct CallFacts {
     pub direction: Direction,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Direction {
     Inbound,
     Outbound,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct CallConfig {
     pub abilities: ModelAbilities,
     pub turns: Turns,
@@ -105,7 +107,7 @@ pub struct CallConfig {
 }
 
 /// What a model can do. Some own their turns entirely and can do none of it (DESIGN §1).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ModelAbilities {
     /// It can be told to stop generating.
     pub cancels: bool,
@@ -114,7 +116,7 @@ pub struct ModelAbilities {
 }
 
 /// Who asks for the responses to the caller's turns (T1).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Turns {
     /// The model hears and commits, we ask.
     Client,
@@ -123,7 +125,7 @@ pub enum Turns {
 }
 
 /// How much of the greeting cannot be interrupted (B5).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum ProtectGreeting {
     None,
     First(Duration),

@@ -16,6 +16,7 @@ mod response;
 pub mod summary;
 pub mod time;
 mod tools;
+pub mod trace;
 mod transcript;
 mod turn;
 mod uplink;
