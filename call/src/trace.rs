@@ -43,7 +43,7 @@ struct Header {
 }
 
 /// What both sides of a run know of the frames before: what is next in line need not be spelled.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 struct Frames {
     caller_ms: Option<u64>,
     agent: Option<(Epoch, ResponseId, ItemId)>,
@@ -86,7 +86,7 @@ impl Frames {
 }
 
 /// Writes a trace as the call goes.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct TraceWriter {
     lines: String,
     run: String,
