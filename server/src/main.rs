@@ -1,1 +1,100 @@
-fn main() {}
+//! The command line.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use patchcord::{Config, demo, log};
+use tokio::net::TcpListener;
+
+const CONFIG_FILE: &str = "patchcord.toml";
+
+/// Answers the phone with an AI agent.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server.
+    Serve(Serve),
+    /// Make a whole phone call on this machine, without account or key.
+    Demo(demo::Args),
+}
+
+#[derive(clap::Args)]
+struct Serve {
+    /// Configuration file [default: patchcord.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address to listen on [env: PATCHCORD_LISTEN] [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Origin that the carrier reaches us by, as https://calls.example.org [env: PATCHCORD_PUBLIC_URL]
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match log::init(&env) {
+        Err(error) => Err(error),
+        Ok(()) => match cli.command {
+            Command::Serve(args) => serve(args).await.map(|()| true),
+            Command::Demo(args) => demo::run(args).await,
+        },
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("patchcord: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(args: Serve) -> anyhow::Result<()> {
+    let file = args.config.or_else(|| Some(PathBuf::from(CONFIG_FILE)).filter(|path| path.exists()));
+    // What was typed wins over what was set.
+    let settings = |name: &str| match name {
+        "PATCHCORD_LISTEN" => args.listen.clone().or_else(|| env(name)),
+        "PATCHCORD_PUBLIC_URL" => args.public_url.clone().or_else(|| env(name)),
+        _ => env(name),
+    };
+    let config = Config::load(file.as_deref().map(Path::new), &settings)?;
+    let listener = TcpListener::bind(config.listen).await.map_err(|error| {
+        anyhow::anyhow!("cannot listen on {}: {error}; choose another with --listen", config.listen)
+    })?;
+    patchcord::run(config, listener, stop_asked_for()).await
+}
+
+/// Ctrl-C, or the service manager's polite signal.
+async fn stop_asked_for() {
+    let interrupt = std::pin::pin!(async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    });
+    #[cfg(unix)]
+    let terminate = std::pin::pin!(async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    });
+    #[cfg(not(unix))]
+    let terminate = std::pin::pin!(std::future::pending::<()>());
+    futures_util::future::select(interrupt, terminate).await;
+    tracing::info!("stopping");
+}
+
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

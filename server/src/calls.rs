@@ -1,0 +1,294 @@
+//! The calls there are, and the last that there were: who is reached under which name. Routing only; what a call
+//! knows is the call's own (L6).
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use call::output::EndReason;
+use call::{Input, OperatorInput, Summary};
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tracing::Instrument;
+use uuid::Uuid;
+
+use crate::driver::{Driver, Ended, Mail, Setup};
+use crate::record::{CallFacts, CallRecord, Folder, Recorder, TRACE, Tracer};
+
+/// Messages to a call from outside its sockets: a handful in a whole call, so a full box is a call that hangs.
+const MAIL_MAX: usize = 32;
+
+/// Ended calls kept in memory; older ones are on the disk.
+const FINISHED_MAX: usize = 256;
+
+/// Webhook answers remembered so that a repeated delivery gets the same bytes (N3). Carriers repeat within seconds.
+const ANSWERS_MAX: usize = 1_024;
+
+/// What the writers of recording and trace get after the call, and the record's own writing. Beyond, the disk hangs.
+const WRITERS_MAX: Duration = Duration::from_secs(5);
+
+/// The registry. Clones are the same registry.
+#[derive(Clone)]
+pub struct Calls {
+    state: Arc<Mutex<State>>,
+    changes: watch::Sender<u64>,
+    max_calls: usize,
+    token_max: Duration,
+    data: PathBuf,
+}
+
+#[derive(Default)]
+struct State {
+    by_id: HashMap<Uuid, Live>,
+    by_sid: HashMap<String, Uuid>,
+    by_token: HashMap<Token, Uuid>,
+    /// Oldest first.
+    finished: VecDeque<Arc<CallRecord>>,
+    /// By the carrier's name of the call, oldest first.
+    answers: VecDeque<(String, String)>,
+}
+
+struct Live {
+    facts: CallFacts,
+    mail: mpsc::Sender<Mail>,
+    token: Token,
+    ticket: Ticket,
+}
+
+/// What the call's token is still good for.
+#[derive(Clone, Copy)]
+enum Ticket {
+    GoodUntil(Instant),
+    Used,
+}
+
+/// Admits one media stream to one call: 128 bits from the system's generator, in hexadecimal.
+type Token = String;
+
+/// How a webhook is to be answered.
+pub(crate) enum Announced {
+    /// A new call; run it with [`Calls::run`].
+    New { answer: String, call: NewCall },
+    /// Answered before, with these bytes.
+    Again { answer: String },
+}
+
+/// A call that was admitted and does not run yet.
+pub(crate) struct NewCall {
+    facts: CallFacts,
+    mail: mpsc::Receiver<Mail>,
+}
+
+/// Why a media stream is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NoStream {
+    Unknown,
+    Expired,
+    /// The call has its stream (L5).
+    Used,
+}
+
+impl Calls {
+    pub(crate) fn new(max_calls: usize, token_max: Duration, data: PathBuf) -> Self {
+        let (changes, _) = watch::channel(0);
+        Calls { state: Arc::default(), changes, max_calls, token_max, data }
+    }
+
+    /// Calls that are going on.
+    pub fn live(&self) -> usize {
+        self.state().by_id.len()
+    }
+
+    /// The last calls that ended, oldest first, at most 256.
+    pub fn finished(&self) -> Vec<Arc<CallRecord>> {
+        self.state().finished.iter().cloned().collect()
+    }
+
+    /// Waits until `count` calls have ended since the server began, and returns the last of them.
+    pub async fn wait_for_finished(&self, count: u64) -> Option<Arc<CallRecord>> {
+        let mut changes = self.changes.subscribe();
+        // The sender is ours, so it is there.
+        let _ = changes.wait_for(|finished| *finished >= count).await;
+        self.state().finished.back().cloned()
+    }
+
+    /// The folder of a call's files.
+    pub fn folder(&self, id: Uuid) -> PathBuf {
+        Folder::of(&self.data, id).path().to_owned()
+    }
+
+    /// Whether one more call would be admitted.
+    pub(crate) fn has_room(&self) -> bool {
+        self.live() < self.max_calls
+    }
+
+    /// A webhook announced a call. `welcome` writes the answer for a token, `busy` is the one when there is no room.
+    /// Deciding and entering are one step, so the limit is exact (N9) and a delivery that comes twice starts once (N3).
+    pub(crate) fn announce(
+        &self,
+        facts: CallFacts,
+        welcome: impl FnOnce(&str) -> String,
+        busy: impl FnOnce() -> String,
+    ) -> Result<Announced, getrandom::Error> {
+        let token = new_token()?;
+        let mut state = self.state();
+        if let Some((_, answer)) = state.answers.iter().find(|(sid, _)| *sid == facts.call_sid) {
+            return Ok(Announced::Again { answer: answer.clone() });
+        }
+        let admitted = state.by_id.len() < self.max_calls;
+        let answer = if admitted { welcome(&token) } else { busy() };
+        if state.answers.len() >= ANSWERS_MAX {
+            state.answers.pop_front();
+        }
+        state.answers.push_back((facts.call_sid.clone(), answer.clone()));
+        if !admitted {
+            return Ok(Announced::Again { answer });
+        }
+        let (sender, mail) = mpsc::channel(MAIL_MAX);
+        state.by_sid.insert(facts.call_sid.clone(), facts.id);
+        state.by_token.insert(token.clone(), facts.id);
+        let ticket = Ticket::GoodUntil(Instant::now() + self.token_max);
+        state.by_id.insert(facts.id, Live { facts: facts.clone(), mail: sender, token, ticket });
+        Ok(Announced::New { answer, call: NewCall { facts, mail } })
+    }
+
+    /// Exchanges a token for the call that it admits to. Works once.
+    pub(crate) fn redeem(&self, token: &str) -> Result<mpsc::Sender<Mail>, NoStream> {
+        let mut state = self.state();
+        let id = *state.by_token.get(token).ok_or(NoStream::Unknown)?;
+        let live = state.by_id.get_mut(&id).ok_or(NoStream::Unknown)?;
+        match live.ticket {
+            Ticket::Used => Err(NoStream::Used),
+            Ticket::GoodUntil(until) if until < Instant::now() => Err(NoStream::Expired),
+            Ticket::GoodUntil(_) => {
+                live.ticket = Ticket::Used;
+                Ok(live.mail.clone())
+            }
+        }
+    }
+
+    /// Passes something on to the call that the carrier calls `sid`. Whether there is one that takes it.
+    pub(crate) fn tell(&self, sid: &str, input: Input) -> bool {
+        let state = self.state();
+        let live = state.by_sid.get(sid).and_then(|id| state.by_id.get(id));
+        live.is_some_and(|live| live.mail.try_send(Mail::Input(input)).is_ok())
+    }
+
+    /// What is known of a call that is going on.
+    pub(crate) fn facts(&self, id: Uuid) -> Option<CallFacts> {
+        self.state().by_id.get(&id).map(|live| live.facts.clone())
+    }
+
+    pub(crate) fn record(&self, id: Uuid) -> Option<Arc<CallRecord>> {
+        self.state().finished.iter().rev().find(|record| record.facts.id == id).cloned()
+    }
+
+    /// Runs a call to its end and keeps what it leaves.
+    pub(crate) async fn run(self, call: NewCall, setup: Setup) {
+        let NewCall { facts, mail } = call;
+        let span = tracing::info_span!("call", id = %facts.id);
+        let record = self.drive(&facts, mail, setup).instrument(span.clone()).await;
+        span.in_scope(|| tracing::info!(reason = ?record.ended_reason, by = ?record.ended_by, "call ended"));
+
+        let folder = Folder::of(&self.data, facts.id);
+        match tokio::time::timeout(WRITERS_MAX, folder.finish(&record)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(call = %facts.id, %error, "the call's record could not be written"),
+            Err(_) => tracing::error!(call = %facts.id, "the call's record could not be written in time"),
+        }
+        self.finish(record);
+    }
+
+    async fn drive(&self, facts: &CallFacts, mail: mpsc::Receiver<Mail>, setup: Setup) -> CallRecord {
+        // The writers open their files themselves, so that the model need not wait for the disk (N1).
+        let folder = Folder::of(&self.data, facts.id);
+        let (recorder, recording) = Recorder::new(folder.recording());
+        let (tracer, trace) = Tracer::new(folder.trace());
+        let made = folder.clone();
+        let writers = tokio::spawn(async move {
+            made.create().await?;
+            // Two files, two paces.
+            let (recording, trace) = futures_util::future::join(recording, trace).await;
+            Ok::<_, std::io::Error>((recording, trace))
+        });
+
+        // A task of its own, so that a panic costs this call and no other.
+        let its_facts = facts.clone();
+        let driver = async move { Driver::new(&its_facts, setup, mail, recorder, tracer).run().await };
+        let driver = tokio::spawn(driver.in_current_span());
+        let ended = driver.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the call failed: a bug in Patchcord, please report it");
+            Ended { reason: EndReason::Fault, summary: Summary::default(), answered_at: None, abandoned: 0 }
+        });
+
+        let (recording, traced) = match tokio::time::timeout(WRITERS_MAX, writers).await {
+            Ok(Ok(Ok((recording, traced)))) => {
+                (written(recording, "the recording").flatten(), written(traced, "the trace") == Some(true))
+            }
+            Ok(Ok(Err(error))) => {
+                tracing::error!(%error, "the call's folder could not be made; check PATCHCORD_DATA");
+                (None, false)
+            }
+            Ok(Err(_)) | Err(_) => {
+                tracing::error!("recording and trace could not be finished in time");
+                (None, false)
+            }
+        };
+        CallRecord {
+            version: CallRecord::VERSION,
+            facts: facts.clone(),
+            answered_at: ended.answered_at,
+            ended_at: Timestamp::now(),
+            ended_reason: ended.reason,
+            ended_by: ended.reason.by(),
+            summary: ended.summary,
+            recording,
+            trace: traced.then(|| TRACE.to_owned()),
+            abandoned: ended.abandoned,
+        }
+    }
+
+    fn finish(&self, record: CallRecord) {
+        let mut state = self.state();
+        if let Some(live) = state.by_id.remove(&record.facts.id) {
+            state.by_token.remove(&live.token);
+        }
+        state.by_sid.remove(&record.facts.call_sid);
+        if state.finished.len() >= FINISHED_MAX {
+            state.finished.pop_front();
+        }
+        state.finished.push_back(Arc::new(record));
+        drop(state);
+        self.changes.send_modify(|finished| *finished += 1);
+    }
+
+    /// Ends all calls, and waits for it at most this long.
+    pub(crate) async fn hang_up_all(&self, limit: Duration) {
+        for live in self.state().by_id.values() {
+            // A call whose box is full is not listening; the limit is for it.
+            let _ = live.mail.try_send(Mail::Input(Input::Operator(OperatorInput::HangUp)));
+        }
+        let mut changes = self.changes.subscribe();
+        let all_ended = async { while self.live() > 0 && changes.changed().await.is_ok() {} };
+        if tokio::time::timeout(limit, all_ended).await.is_err() {
+            tracing::warn!(calls = self.live(), "stopping with calls going on");
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics half-way; and one call's bug should not end the others.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn written<T>(result: std::io::Result<T>, what: &str) -> Option<T> {
+    result.inspect_err(|error| tracing::error!(%error, "{what} could not be written")).ok()
+}
+
+fn new_token() -> Result<Token, getrandom::Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+}

@@ -1,0 +1,33 @@
+//! The carrier's media socket: axum's WebSocket, with buffers of the size of its messages.
+
+use axum::extract::ws::{self, WebSocket, WebSocketUpgrade};
+
+use crate::socket::{Message, Received, Socket};
+
+pub(crate) type CarrierSocket = Socket<WebSocket, ws::Message>;
+
+/// The carrier's messages are some 400 bytes; OpenAI's own example for this socket allows as much as this.
+const MESSAGE_MAX: usize = 64 * 1024;
+
+/// The whole buffer is cleared at each read: 128 KiB, the default, costs more than all the rest of a call.
+const READ_BUFFER: usize = 4096;
+
+pub(crate) fn limited(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
+    upgrade.read_buffer_size(READ_BUFFER).write_buffer_size(0).max_message_size(MESSAGE_MAX).max_frame_size(MESSAGE_MAX)
+}
+
+impl Message for ws::Message {
+    type Text = ws::Utf8Bytes;
+
+    fn text(text: &str) -> Self {
+        ws::Message::Text(text.into())
+    }
+
+    fn received(self) -> Option<Received<ws::Utf8Bytes>> {
+        match self {
+            ws::Message::Text(text) => Some(Received::Text(text)),
+            ws::Message::Close(frame) => Some(Received::Closed(frame.map(|frame| frame.code))),
+            ws::Message::Binary(_) | ws::Message::Ping(_) | ws::Message::Pong(_) => None,
+        }
+    }
+}

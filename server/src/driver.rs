@@ -1,0 +1,360 @@
+//! One call, one task, one loop: tells the call what arrived and does what it asks.
+//!
+//! Nothing is decided here, and nothing is waited for but the next thing to happen: writes are queued (`socket.rs`),
+//! commands run elsewhere (`commands.rs`), disks are written by other tasks (`record/`). Dropping the driver closes
+//! both sockets and ends its helpers; that is all the cleaning up there is.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use axum::extract::ws::WebSocket;
+use call::bridge::{Bridge, Effect, Wants};
+use call::{CallTime, CarrierInput, Command, CommandId, EndReason, Epoch, Input, ModelInput, Note, Outcome, Summary};
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout};
+use uuid::Uuid;
+
+use crate::agent::{Agent, INBOUND};
+use crate::carrier::CarrierSocket;
+use crate::commands::Commands;
+use crate::log;
+use crate::model::{Endpoint, ModelConnection, ModelSocket, Refused};
+use crate::record::{CallFacts, Recorder, Tracer};
+use crate::socket::Received;
+use crate::stand_in::close_is_fatal;
+
+/// What helper tasks get at the end of a call (L8).
+const WIND_DOWN: Duration = Duration::from_secs(1);
+
+/// Tools of one call that may run at once. A model that asks for more is told to try again.
+const TOOLS_MAX: usize = 16;
+
+/// Time passes for the call at most this often: a deadline that stays due would otherwise take the core for itself.
+const TICK: Duration = Duration::from_millis(1);
+
+/// What reaches a call from outside its sockets.
+#[derive(Debug)]
+pub(crate) enum Mail {
+    /// The carrier's media socket.
+    Media(Box<WebSocket>),
+    Input(Input),
+}
+
+/// What the server gives to a call.
+pub(crate) struct Setup {
+    pub agent: Agent,
+    pub model: Endpoint,
+    pub commands: Commands,
+    pub socket_backlog_max: usize,
+}
+
+/// What a call came to.
+pub(crate) struct Ended {
+    pub reason: EndReason,
+    pub summary: Summary,
+    pub answered_at: Option<Timestamp>,
+    /// Helpers that did not end in time.
+    pub abandoned: usize,
+}
+
+pub(crate) struct Driver {
+    bridge: Bridge,
+    shell: Shell,
+    mail: mpsc::Receiver<Mail>,
+    started: Instant,
+    last_tick: Instant,
+}
+
+/// All of the driver that effects act upon; apart from the bridge, from which they borrow.
+struct Shell {
+    id: Uuid,
+    call_sid: String,
+    agent: Agent,
+    endpoint: Endpoint,
+    commands: Commands,
+    recorder: Recorder,
+    tracer: Tracer,
+    carrier: CarrierSocket,
+    model: ModelSocket,
+    /// Of the connection that there is or that is being made.
+    model_epoch: Epoch,
+    connecting: Option<AbortHandle>,
+    tool_timeout: Duration,
+    helpers: JoinSet<Finished>,
+    /// Apart from the helpers: they outlive the call (L8).
+    tools: JoinSet<Finished>,
+    /// Facts that came of effects, to be told once these are done.
+    to_tell: VecDeque<Input>,
+    answered_at: Option<Timestamp>,
+    ended: Option<EndReason>,
+}
+
+/// What a helper task came to.
+enum Finished {
+    Connected(Epoch, Box<Result<ModelConnection, Refused>>),
+    Done(CommandId, Outcome),
+    Closed,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        facts: &CallFacts,
+        setup: Setup,
+        mail: mpsc::Receiver<Mail>,
+        recorder: Recorder,
+        tracer: Tracer,
+    ) -> Self {
+        let agent = setup.agent;
+        let config = agent.call_config();
+        let tool_timeout = config.tool_timeout;
+        let wants = Wants { samples: agent.recording, trace: agent.trace };
+        let bridge = Bridge::new(config, INBOUND, agent.session(), wants);
+        let now = Instant::now();
+        let shell = Shell {
+            id: facts.id,
+            call_sid: facts.call_sid.clone(),
+            agent,
+            endpoint: setup.model,
+            commands: setup.commands,
+            recorder,
+            tracer,
+            carrier: CarrierSocket::absent(setup.socket_backlog_max),
+            model: ModelSocket::absent(setup.socket_backlog_max),
+            model_epoch: Epoch(0),
+            connecting: None,
+            tool_timeout,
+            helpers: JoinSet::new(),
+            tools: JoinSet::new(),
+            to_tell: VecDeque::new(),
+            answered_at: None,
+            ended: None,
+        };
+        Driver { bridge, shell, mail, started: now, last_tick: now }
+    }
+
+    /// Runs the call to its end.
+    pub(crate) async fn run(mut self) -> Ended {
+        self.tell(Input::Announced);
+        let reason = loop {
+            if let Some(reason) = self.settle() {
+                break reason;
+            }
+            let due = self.due();
+            let now = Instant::now();
+            // Asked of the clock and not of the sleep: with a peer that always has something to say, the sleep might
+            // never get its turn.
+            if due.is_some_and(|due| due <= now) {
+                self.last_tick = now;
+                self.tell(Input::TimePassed);
+                continue;
+            }
+            tokio::select! {
+                received = self.shell.carrier.receive() => self.carrier_said(received),
+                received = self.shell.model.receive() => self.model_said(received),
+                Some(mail) = self.mail.recv() => self.mail_came(mail),
+                Some(finished) = self.shell.helpers.join_next() => self.helper_finished(finished),
+                Some(finished) = self.shell.tools.join_next() => self.helper_finished(finished),
+                () = sleep_until(due.unwrap_or(now + FAR)) => {}
+            }
+        };
+        let abandoned = self.shell.wind_down().await;
+        let summary = self.bridge.summary().clone();
+        Ended { reason, summary, answered_at: self.shell.answered_at, abandoned }
+    }
+
+    /// Does what the call asks until it asks for nothing more.
+    fn settle(&mut self) -> Option<EndReason> {
+        loop {
+            while let Some(effect) = self.bridge.poll() {
+                self.shell.perform(effect);
+            }
+            if self.shell.ended.is_some() {
+                return self.shell.ended;
+            }
+            let input = self.shell.to_tell.pop_front()?;
+            self.tell(input);
+        }
+    }
+
+    fn tell(&mut self, input: Input) {
+        let now = self.now();
+        self.bridge.handle_input(input, now);
+    }
+
+    fn carrier_said(&mut self, received: Received<axum::extract::ws::Utf8Bytes>) {
+        match received {
+            Received::Text(text) => {
+                let now = self.now();
+                self.bridge.handle_carrier(&text, now);
+            }
+            Received::Closed(_) => self.tell(Input::Carrier(CarrierInput::Closed)),
+            Received::Lost(why) => {
+                tracing::warn!(why, "the carrier's media socket is lost");
+                self.tell(Input::Carrier(CarrierInput::Closed));
+            }
+        }
+    }
+
+    fn model_said(&mut self, received: Received<tokio_tungstenite::tungstenite::Utf8Bytes>) {
+        let fatal = match received {
+            Received::Text(text) => {
+                let now = self.now();
+                return self.bridge.handle_model(&text, now);
+            }
+            Received::Closed(code) => {
+                tracing::debug!(?code, "the model closed its socket");
+                close_is_fatal(code)
+            }
+            Received::Lost(why) => {
+                tracing::warn!(why, "the model's socket is lost");
+                false
+            }
+        };
+        self.tell(Input::Model(self.shell.model_epoch, ModelInput::Lost { fatal }));
+    }
+
+    fn mail_came(&mut self, mail: Mail) {
+        match mail {
+            Mail::Input(input) => self.tell(input),
+            // The token already admits one stream only; this is what keeps a second from disturbing the first (L5).
+            Mail::Media(_) if self.shell.carrier.is_attached() => {
+                tracing::warn!("a second media stream was refused");
+            }
+            Mail::Media(socket) => self.shell.carrier.attach(*socket),
+        }
+    }
+
+    fn helper_finished(&mut self, finished: Result<Finished, tokio::task::JoinError>) {
+        match finished {
+            Ok(Finished::Done(id, outcome)) => self.tell(Input::Done(id, outcome)),
+            // A connection that was given up meanwhile is dropped.
+            Ok(Finished::Connected(epoch, _)) if epoch != self.shell.model_epoch => {}
+            Ok(Finished::Connected(epoch, connection)) => match *connection {
+                Ok(connection) => {
+                    self.shell.model.attach(connection);
+                    self.tell(Input::Model(epoch, ModelInput::Connected));
+                }
+                Err(Refused { fatal, why }) => {
+                    tracing::warn!(why, fatal, "the model cannot be reached");
+                    self.tell(Input::Model(epoch, ModelInput::Lost { fatal }));
+                }
+            },
+            Ok(Finished::Closed) => {}
+            // The call's own time limits notice what did not come back.
+            Err(error) if error.is_panic() => tracing::error!(%error, "a helper task panicked"),
+            Err(_) => {}
+        }
+    }
+
+    fn now(&self) -> CallTime {
+        CallTime::ZERO + self.started.elapsed()
+    }
+
+    fn due(&self) -> Option<Instant> {
+        let due = self.started + self.bridge.poll_timeout()?.since(CallTime::ZERO);
+        Some(due.max(self.last_tick + TICK))
+    }
+}
+
+/// A sleep that is as good as none, for a call without deadlines.
+const FAR: Duration = Duration::from_secs(3_600);
+
+impl Shell {
+    fn perform(&mut self, effect: Effect<'_>) {
+        match effect {
+            Effect::ToCarrier(text) => self.carrier.send(text),
+            Effect::ToModel(text) => self.model.send(text),
+            Effect::Do(id, command) => self.start(id, command),
+            Effect::CloseCarrier => {
+                if self.close_carrier() {
+                    self.to_tell.push_back(Input::Carrier(CarrierInput::Closed));
+                }
+            }
+            Effect::CloseModel => self.close_model(),
+            Effect::RecordCaller { at, audio } => self.recorder.caller(at, audio),
+            Effect::RecordAgent { at, audio } => self.recorder.agent(at, audio),
+            Effect::RecordCleared { at } => self.recorder.cleared(at),
+            Effect::Note(note) => {
+                if note == Note::MediaStarted {
+                    self.answered_at = Some(Timestamp::now());
+                    if self.agent.recording {
+                        self.recorder.started(Instant::now());
+                    }
+                }
+                log::note(&note);
+            }
+            Effect::Trace(line) => self.tracer.line(line),
+            Effect::Ended(reason) => self.ended = Some(reason),
+        }
+    }
+
+    fn start(&mut self, id: CommandId, command: Command) {
+        let commands = self.commands.clone();
+        match command {
+            Command::ConnectModel { epoch } => {
+                self.close_model();
+                self.model_epoch = epoch;
+                let connect = self.endpoint.clone().connect();
+                let connect = async move { Finished::Connected(epoch, Box::new(connect.await)) };
+                self.connecting = Some(self.helpers.spawn(connect));
+            }
+            Command::HangUp => {
+                let hang_up = commands.hang_up(self.call_sid.clone());
+                self.helpers.spawn(async move { Finished::Done(id, hang_up.await) });
+            }
+            Command::StartRecording => {
+                let start = commands.start_recording(self.call_sid.clone());
+                self.helpers.spawn(async move { Finished::Done(id, start.await) });
+            }
+            Command::RunTool { name, arguments, .. } => {
+                let refused = |why: &str| Input::Done(id, Outcome::ToolFailed(why.to_owned()));
+                let Some(tool) = self.agent.tools.iter().find(|tool| tool.name == name) else {
+                    return self.to_tell.push_back(refused("There is no such tool."));
+                };
+                if self.tools.len() >= TOOLS_MAX {
+                    return self.to_tell.push_back(refused("Too many tools are running. Try again later."));
+                }
+                let run = commands.run_tool(tool.clone(), self.id, arguments, self.tool_timeout);
+                self.tools.spawn(async move { Finished::Done(id, run.await) });
+            }
+        }
+    }
+
+    /// Whether there was anything to close.
+    fn close_carrier(&mut self) -> bool {
+        let Some(close) = self.carrier.close() else { return false };
+        self.helpers.spawn(async move {
+            close.await;
+            Finished::Closed
+        });
+        true
+    }
+
+    fn close_model(&mut self) {
+        if let Some(connecting) = self.connecting.take() {
+            connecting.abort();
+        }
+        if let Some(close) = self.model.close() {
+            self.helpers.spawn(async move {
+                close.await;
+                Finished::Closed
+            });
+        }
+    }
+
+    /// Closes what is open and gives the helpers their time. Returns how many did not take the hint.
+    async fn wind_down(&mut self) -> usize {
+        self.close_carrier();
+        self.close_model();
+        let all = async { while self.helpers.join_next().await.is_some() {} };
+        let _ = timeout(WIND_DOWN, all).await;
+        let abandoned = self.helpers.len();
+        if abandoned > 0 {
+            tracing::warn!(abandoned, "helper tasks did not end in time");
+        }
+        self.tools.detach_all();
+        abandoned
+    }
+}

@@ -1,0 +1,169 @@
+//! The call record: what the core knows of a call, and what only the server does. Names as in the documentation.
+
+use std::fmt::Write;
+
+use call::output::{EndReason, EndedBy};
+use call::summary::{Summary, Who};
+use jiff::Timestamp;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::Recording;
+
+/// What is known of a call from the carrier's webhook on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct CallFacts {
+    pub id: Uuid,
+    pub carrier: &'static str,
+    pub call_sid: String,
+    pub direction: &'static str,
+    pub from: String,
+    pub to: String,
+    pub agent: String,
+    #[serde(serialize_with = "rfc3339")]
+    pub started_at: Timestamp,
+}
+
+/// One ended call.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct CallRecord {
+    /// Of this format.
+    pub version: u32,
+    #[serde(flatten)]
+    pub facts: CallFacts,
+    /// When the media stream began.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    pub answered_at: Option<Timestamp>,
+    #[serde(serialize_with = "rfc3339")]
+    pub ended_at: Timestamp,
+    pub ended_reason: EndReason,
+    pub ended_by: EndedBy,
+    #[serde(flatten)]
+    pub summary: Summary,
+    pub recording: Option<Recording>,
+    /// File of the trace, relative to the call's folder.
+    pub trace: Option<String>,
+    /// Helper tasks that had to be given up at the end (L8).
+    pub abandoned: usize,
+}
+
+impl CallRecord {
+    pub(crate) const VERSION: u32 = 1;
+
+    /// What was said, for people.
+    pub fn transcript(&self) -> String {
+        let mut text = String::new();
+        for turn in &self.summary.turns {
+            let who = match turn.who {
+                Who::Caller => "Caller",
+                Who::Agent => "Agent",
+            };
+            let (seconds, millis) = (turn.start_ms / 1_000, turn.start_ms % 1_000);
+            let (minutes, seconds) = (seconds / 60, seconds % 60);
+            let interrupted = if turn.interrupted { " (interrupted)" } else { "" };
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "{minutes:02}:{seconds:02}.{millis:03}  {who}: {}{interrupted}", turn.text.trim());
+        }
+        text
+    }
+}
+
+fn rfc3339<S: serde::Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{time:.3}"))
+}
+
+fn rfc3339_or_null<S: serde::Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => rfc3339(time, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use call::summary::Turn;
+
+    fn record() -> CallRecord {
+        let turn = |who, text: &str, start_ms, interrupted| Turn {
+            who,
+            text: text.into(),
+            start_ms,
+            end_ms: start_ms + 900,
+            heard_ms: 900,
+            interrupted,
+        };
+        let summary = Summary {
+            audio_in: 7,
+            turns: vec![turn(Who::Agent, "Hello, Spokes and", 240, true), turn(Who::Caller, "Hi!", 61_005, false)],
+            ..Summary::default()
+        };
+        let second = |second: i64| Timestamp::from_second(1_800_000_000 + second).unwrap();
+        CallRecord {
+            version: CallRecord::VERSION,
+            facts: CallFacts {
+                id: Uuid::nil(),
+                carrier: "twilio",
+                call_sid: "CA2".into(),
+                direction: "inbound",
+                from: "+15005550001".into(),
+                to: "+15005550006".into(),
+                agent: "front-desk".into(),
+                started_at: second(0),
+            },
+            answered_at: None,
+            ended_at: second(9),
+            ended_reason: EndReason::CallerHungUp,
+            ended_by: EndReason::CallerHungUp.by(),
+            summary,
+            recording: Some(Recording { file: "recording.wav".into(), duration_ms: 9_000, unplaced_ms: 0 }),
+            trace: Some("call.trace".into()),
+            abandoned: 0,
+        }
+    }
+
+    #[test]
+    fn the_record_has_the_documented_names() {
+        let json = serde_json::to_value(record()).unwrap();
+        let names = [
+            "id",
+            "carrier",
+            "call_sid",
+            "direction",
+            "from",
+            "to",
+            "agent",
+            "started_at",
+            "answered_at",
+            "ended_at",
+            "ended_reason",
+            "ended_by",
+            "audio_in",
+            "audio_out",
+            "frames_sent",
+            "dropped",
+            "turns",
+            "interruptions",
+            "latency",
+            "tools",
+            "usage",
+            "recording",
+            "trace",
+        ];
+        for name in names {
+            assert!(json.get(name).is_some(), "{name} is missing");
+        }
+        assert_eq!(json["started_at"], "2027-01-15T08:00:00.000Z");
+        assert_eq!((&json["ended_reason"], &json["ended_by"]), (&"caller_hung_up".into(), &"caller".into()));
+        assert_eq!((&json["audio_in"], &json["answered_at"]), (&7.into(), &serde_json::Value::Null));
+        assert_eq!(json["turns"][0]["interrupted"], true);
+    }
+
+    #[test]
+    fn the_transcript_can_be_read() {
+        assert_eq!(
+            record().transcript(),
+            "00:00.240  Agent: Hello, Spokes and (interrupted)\n01:01.005  Caller: Hi!\n"
+        );
+    }
+}

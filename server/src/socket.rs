@@ -1,0 +1,214 @@
+//! A WebSocket whose writes are never waited for.
+//!
+//! Messages queue up and go out whenever the socket is polled, reading or not, so that a peer that does not read
+//! cannot keep us from hearing the other one. The queue has a bound; a peer that lets it fill up is lost.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::ops::Deref;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
+
+/// Time for the last messages and the close frame to be written. After it, the connection is simply dropped.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
+
+/// One end of one of the two protocols' messages; axum and tungstenite each have their own type.
+pub(crate) trait Message: Sized {
+    type Text: Deref<Target = str>;
+
+    fn text(text: &str) -> Self;
+
+    /// `None`: nothing that we listen to.
+    fn received(self) -> Option<Received<Self::Text>>;
+}
+
+#[derive(Debug)]
+pub(crate) enum Received<T> {
+    Text(T),
+    /// The peer closed, with this code.
+    Closed(Option<u16>),
+    /// The connection broke, or the peer took nothing for too long.
+    Lost(&'static str),
+}
+
+/// A socket that may not be there (yet, or any more).
+pub(crate) struct Socket<S, M> {
+    connection: Option<S>,
+    /// Each with its length.
+    waiting: VecDeque<(M, usize)>,
+    waiting_bytes: usize,
+    waiting_bytes_max: usize,
+    overflowed: bool,
+}
+
+impl<S, M, E> Socket<S, M>
+where
+    S: Stream<Item = Result<M, E>> + Sink<M, Error = E> + Unpin,
+    M: Message,
+{
+    pub(crate) fn absent(waiting_bytes_max: usize) -> Self {
+        Socket { connection: None, waiting: VecDeque::new(), waiting_bytes: 0, waiting_bytes_max, overflowed: false }
+    }
+
+    pub(crate) fn attach(&mut self, connection: S) {
+        *self = Socket { connection: Some(connection), ..Socket::absent(self.waiting_bytes_max) };
+    }
+
+    pub(crate) fn is_attached(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// Queues a message. Without a connection it goes nowhere: the call has been told, or is about to be.
+    pub(crate) fn send(&mut self, text: &str) {
+        if self.connection.is_none() {
+            return;
+        }
+        self.waiting_bytes += text.len();
+        if self.waiting_bytes > self.waiting_bytes_max {
+            self.overflowed = true;
+            return;
+        }
+        self.waiting.push_back((M::text(text), text.len()));
+    }
+
+    /// The next thing that the peer says, writing what waits meanwhile. Never ready without a connection; after
+    /// `Closed` and `Lost` there is none. May be dropped at any await.
+    pub(crate) async fn receive(&mut self) -> Received<M::Text> {
+        poll_fn(|cx| self.poll_receive(cx)).await
+    }
+
+    /// Writes what waits and closes, elsewhere than here, within [`CLOSE_MAX`].
+    pub(crate) fn close(&mut self) -> Option<impl Future<Output = ()> + use<S, M, E>> {
+        let mut closing = std::mem::replace(self, Socket::absent(self.waiting_bytes_max));
+        let mut connection = closing.connection.take()?;
+        Some(async move {
+            let close = async {
+                for (message, _) in closing.waiting {
+                    if connection.feed(message).await.is_err() {
+                        return;
+                    }
+                }
+                // An error here is a peer that closed first.
+                let _ = connection.close().await;
+            };
+            let _ = tokio::time::timeout(CLOSE_MAX, close).await;
+        })
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Received<M::Text>> {
+        if self.connection.is_none() {
+            return Poll::Pending;
+        }
+        let received = ready!(self.poll_connection(cx));
+        if !matches!(received, Received::Text(_)) {
+            self.connection = None;
+            self.waiting.clear();
+        }
+        Poll::Ready(received)
+    }
+
+    fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<Received<M::Text>> {
+        let Some(connection) = &mut self.connection else { return Poll::Pending };
+        if self.overflowed {
+            return Poll::Ready(Received::Lost("it took nothing for too long"));
+        }
+        while !self.waiting.is_empty() {
+            match connection.poll_ready_unpin(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Err(_)) => return Poll::Ready(Received::Lost("writing failed")),
+                Poll::Ready(Ok(())) => {
+                    let Some((message, len)) = self.waiting.pop_front() else { break };
+                    self.waiting_bytes -= len;
+                    if connection.start_send_unpin(message).is_err() {
+                        return Poll::Ready(Received::Lost("writing failed"));
+                    }
+                }
+            }
+        }
+        if let Poll::Ready(Err(_)) = connection.poll_flush_unpin(cx) {
+            return Poll::Ready(Received::Lost("writing failed"));
+        }
+        loop {
+            match ready!(connection.poll_next_unpin(cx)) {
+                None => return Poll::Ready(Received::Closed(None)),
+                Some(Err(_)) => return Poll::Ready(Received::Lost("reading failed")),
+                Some(Ok(message)) => {
+                    if let Some(received) = message.received() {
+                        return Poll::Ready(received);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::Pin;
+
+    /// A peer that never reads, and says what it is given to say.
+    struct Deaf(VecDeque<&'static str>);
+
+    impl Stream for Deaf {
+        type Item = Result<String, ()>;
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            self.0.pop_front().map_or(Poll::Pending, |text| Poll::Ready(Some(Ok(text.to_owned()))))
+        }
+    }
+
+    impl Sink<String> for Deaf {
+        type Error = ();
+        fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Pending
+        }
+        fn start_send(self: Pin<&mut Self>, _: String) -> Result<(), ()> {
+            unreachable!("never ready")
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Pending
+        }
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Pending
+        }
+    }
+
+    impl Message for String {
+        type Text = String;
+        fn text(text: &str) -> Self {
+            text.to_owned()
+        }
+        fn received(self) -> Option<Received<String>> {
+            (self != "ping").then_some(Received::Text(self))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_is_still_heard() {
+        let mut socket = Socket::absent(100);
+        socket.attach(Deaf(VecDeque::from(["ping", "hello"])));
+        socket.send("unread");
+        assert!(matches!(socket.receive().await, Received::Text(text) if text == "hello"));
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_lets_the_queue_fill_up_is_lost() {
+        let mut socket = Socket::absent(10);
+        socket.attach(Deaf(VecDeque::new()));
+        socket.send("0123456789");
+        assert!(!socket.overflowed);
+        socket.send("x");
+        assert!(matches!(socket.receive().await, Received::Lost(_)));
+        assert!(!socket.is_attached());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closing_a_deaf_peer_ends() {
+        let mut socket = Socket::absent(100);
+        socket.attach(Deaf(VecDeque::new()));
+        socket.send("last words");
+        socket.close().expect("it was attached").await;
+    }
+}
