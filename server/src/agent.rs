@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use call::config::{CallConfig, CallFacts, Direction};
-use call::wire::openai::SessionSettings;
+use call::wire::openai::{SessionSettings, ToolSpec};
 use reqwest::Url;
 use serde::Deserialize;
 
@@ -108,7 +108,31 @@ impl Agent {
     }
 
     pub fn session(&self) -> SessionSettings {
-        stand_in::session(self)
+        let default = SessionSettings::default();
+        let mut tools: Vec<ToolSpec> = self
+            .tools
+            .iter()
+            .map(|tool| ToolSpec {
+                name: tool.name.clone(),
+                description: tool.description.clone(),
+                parameters: tool.parameters.clone(),
+            })
+            .collect();
+        tools.push(ToolSpec {
+            name: call::END_CALL.to_owned(),
+            description: "Ends the call. Say goodbye in the same breath.".to_owned(),
+            parameters: serde_json::json!({"type": "object", "properties": {}}),
+        });
+        SessionSettings {
+            model: self.model.name.clone(),
+            voice: self.model.voice.clone(),
+            instructions: self.instructions.clone(),
+            transcription_model: self.model.transcription.clone().or(default.transcription_model),
+            // The transcription wants the language, not the country.
+            language: self.language.as_deref().and_then(|tag| tag.split('-').next()).map(str::to_owned),
+            tools,
+            ..default
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod commands;
 pub mod config;
 pub mod demo;
 mod driver;
+pub mod g711;
 mod http;
 pub mod log;
 mod model;

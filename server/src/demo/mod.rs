@@ -1,5 +1,9 @@
 //! A whole phone call on this machine.
 
+pub mod picture;
+pub mod story;
+pub mod wav;
+
 use std::path::PathBuf;
 
 #[derive(clap::Args, Debug)]

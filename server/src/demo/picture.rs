@@ -1,0 +1,805 @@
+//! A call as one picture: what was said, who had the floor, and where the agent's audio was at every moment.
+//!
+//! Everything shares one time axis, left to right. The middle lane carries the argument of the whole product: a model makes
+//! speech many times faster than it is heard, so there is always a stretch that exists and was not heard yet. It is held here
+//! (the queue) but for a fraction of a second that is held by the carrier; that is why an interruption takes effect at once,
+//! and why what the model believes to have said has to be corrected.
+//!
+//! [`svg`] writes SVG by hand, a fixed page of 1600 × 900; [`png`] rasterises it with fonts that the binary carries.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use resvg::{tiny_skia, usvg};
+
+use crate::g711;
+
+pub use layout::{HEIGHT, WIDTH};
+
+/// What is to be drawn. Times are ms since the call's media stream began, as are those of the recording.
+pub struct Picture<'a> {
+    pub title: String,
+    pub subtitle: String,
+    pub duration_ms: u64,
+    /// µ-law, 8 kHz, from the stream's beginning: the recording's left channel.
+    pub caller: &'a [u8],
+    /// The same of the right channel: what was played, so nothing that was interrupted.
+    pub agent: &'a [u8],
+    /// Who had the floor.
+    pub floor: Vec<Span>,
+    /// What was said, in order.
+    pub turns: Vec<TurnLabel>,
+    /// Steps of `(at_ms, ms of the agent's audio so far)`, counted from the call's beginning and never taken back. What an
+    /// interruption or a `clear` discarded is found by comparing these three at the moment of the event, see [`EventKind`].
+    pub generated: Vec<(f64, f64)>,
+    /// As above. What is sent again after a hold counts again.
+    pub sent: Vec<(f64, f64)>,
+    pub heard: Vec<(f64, f64)>,
+    /// Steps of `(at_ms, ms of audio that waits here)`.
+    pub queue: Vec<(f64, f64)>,
+    pub marks: Vec<Mark>,
+    pub events: Vec<Event>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Who {
+    Caller,
+    Agent,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    pub start_ms: f64,
+    pub end_ms: f64,
+    pub who: Who,
+}
+
+#[derive(Clone, Debug)]
+pub struct TurnLabel {
+    pub start_ms: f64,
+    pub end_ms: f64,
+    pub who: Who,
+    /// What was said and heard.
+    pub text: String,
+    /// The rest of what the agent would have said, had it not been interrupted; struck out. May be empty.
+    pub unheard: String,
+    pub interrupted: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    pub sent_ms: f64,
+    pub returned_ms: Option<f64>,
+    /// It came back because of a `clear`, not because it was reached.
+    pub flushed: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub at_ms: f64,
+    pub kind: EventKind,
+    /// What to write at it; the kind's name if empty.
+    pub label: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EventKind {
+    /// The agent was interrupted: what was generated and not heard is discarded.
+    Interruption,
+    /// Playing stopped until it is known whether the caller meant to interrupt.
+    Hold,
+    /// The caller did not: playing goes on.
+    Resume,
+    /// The carrier's buffer was emptied: what was sent and not heard is discarded there.
+    Clear,
+    Tool,
+    Goodbye,
+    HangUp,
+}
+
+/// Draws the call. Valid XML whatever the texts are.
+pub fn svg(picture: &Picture) -> String {
+    let mut page = Page::new(picture);
+    page.headline();
+    page.time_axis();
+    page.holds();
+    page.events();
+    page.voice(Who::Caller, &layout::CALLER, &layout::CALLER_WORDS);
+    page.floor();
+    page.voice(Who::Agent, &layout::AGENT, &layout::AGENT_WORDS);
+    page.progress();
+    page.queue();
+    page.at_carrier();
+    page.marks();
+    page.finish()
+}
+
+/// Rasterises a picture of [`svg`], two pixels a unit.
+pub fn png(svg: &str) -> Result<Vec<u8>> {
+    const SCALE: f32 = 2.0;
+    let mut options = usvg::Options { font_family: "Inter".to_owned(), ..Default::default() };
+    let fonts = Arc::make_mut(&mut options.fontdb);
+    fonts.load_font_data(include_bytes!("../../assets/fonts/Inter-Regular-subset.otf").to_vec());
+    fonts.load_font_data(include_bytes!("../../assets/fonts/Inter-SemiBold-subset.otf").to_vec());
+    let tree = usvg::Tree::from_str(svg, &options).context("the picture is not valid SVG")?;
+    let size = tree.size().to_int_size().scale_by(SCALE).context("the picture has no size")?;
+    let mut pixels = tiny_skia::Pixmap::new(size.width(), size.height()).context("the picture is too large")?;
+    resvg::render(&tree, tiny_skia::Transform::from_scale(SCALE, SCALE), &mut pixels.as_mut());
+    pixels.encode_png().context("cannot encode the picture")
+}
+
+/// Where things are on the page. One unit is one CSS pixel.
+mod layout {
+    pub const WIDTH: u32 = 1600;
+    pub const HEIGHT: u32 = 900;
+    /// The time axis, from here to there. Right of it is room for labels of what happens last.
+    pub const LEFT: f64 = 184.0;
+    pub const RIGHT: f64 = 1450.0;
+    pub const MARGIN: f64 = 28.0;
+    /// The right edge of everything.
+    pub const EDGE: f64 = WIDTH as f64 - MARGIN / 2.0;
+
+    pub struct Lane {
+        pub top: f64,
+        pub height: f64,
+    }
+
+    impl Lane {
+        pub const fn bottom(&self) -> f64 {
+            self.top + self.height
+        }
+
+        pub fn middle(&self) -> f64 {
+            self.top + self.height / 2.0
+        }
+    }
+
+    /// Lines of words, and of event labels, are this far apart.
+    pub const LINE: f64 = 16.0;
+
+    pub const EVENTS: Lane = Lane { top: 80.0, height: 4.0 * LINE };
+    pub const CALLER_WORDS: Lane = Lane { top: 150.0, height: 3.0 * LINE };
+    pub const CALLER: Lane = Lane { top: 202.0, height: 70.0 };
+    pub const FLOOR: Lane = Lane { top: 279.0, height: 16.0 };
+    pub const AGENT: Lane = Lane { top: 302.0, height: 70.0 };
+    pub const AGENT_WORDS: Lane = Lane { top: 376.0, height: 5.0 * LINE };
+    pub const PROGRESS: Lane = Lane { top: 470.0, height: 204.0 };
+    pub const QUEUE: Lane = Lane { top: 692.0, height: 52.0 };
+    pub const AT_CARRIER: Lane = Lane { top: 762.0, height: 34.0 };
+    pub const MARKS: Lane = Lane { top: 814.0, height: 22.0 };
+    pub const AXIS: Lane = Lane { top: 844.0, height: 30.0 };
+}
+
+/// Okabe and Ito's palette, told apart by the colour-blind; black and greys for what is not speech.
+mod colour {
+    pub const CALLER: &str = "#0072b2";
+    pub const AGENT: &str = "#d55e00";
+    /// Agent's audio on its way: pale where it only exists, green where it is sent, the agent's own colour where heard.
+    pub const GENERATED: &str = "#d99a6c";
+    pub const UNHEARD: &str = "#fbe9dc";
+    pub const SENT: &str = "#009e73";
+    pub const TOOL: &str = "#7a4a9e";
+    pub const INK: &str = "#1a1a1a";
+    pub const QUIET: &str = "#666666";
+    pub const STRUCK: &str = "#999999";
+    pub const GRID: &str = "#ececec";
+    pub const HOLD: &str = "#f1f3f6";
+}
+
+/// A picture being drawn: later things lie on top of earlier ones.
+struct Page<'a> {
+    picture: &'a Picture<'a>,
+    out: String,
+    duration_ms: f64,
+    /// The three steps of the picture, what was discarded taken off at the moment it was.
+    generated: Steps,
+    sent: Steps,
+    heard: Steps,
+}
+
+impl<'a> Page<'a> {
+    fn new(picture: &'a Picture<'a>) -> Page<'a> {
+        let heard = Steps::new(&picture.heard);
+        let interruptions = times(&picture.events, |kind| kind == EventKind::Interruption);
+        let clears = times(&picture.events, |kind| matches!(kind, EventKind::Interruption | EventKind::Clear));
+        let out = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{HEIGHT}\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
+             font-family=\"Inter, 'Helvetica Neue', Arial, sans-serif\" font-size=\"12\">\n\
+             <rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#ffffff\"/>\n"
+        );
+        Page {
+            picture,
+            out,
+            duration_ms: (picture.duration_ms as f64).max(1.0),
+            generated: Steps::new(&picture.generated).dropping_to(&heard, &interruptions),
+            sent: Steps::new(&picture.sent).dropping_to(&heard, &clears),
+            heard,
+        }
+    }
+
+    fn finish(mut self) -> String {
+        self.out.push_str("</svg>\n");
+        self.out
+    }
+
+    fn headline(&mut self) {
+        let Picture { title, subtitle, .. } = self.picture;
+        let room = layout::EDGE - layout::MARGIN;
+        self.text(Text { size: 22.0, bold: true, ..Text::at(layout::MARGIN, 40.0) }, &shortened(title, room, 22.0));
+        self.text(Text { size: 14.0, colour: colour::QUIET, ..Text::at(layout::MARGIN, 62.0) }, &shortened(subtitle, room, 14.0));
+    }
+
+    fn time_axis(&mut self) {
+        const LABEL_PX: f64 = 80.0;
+        let (top, bottom) = (layout::CALLER.top, layout::AXIS.top);
+        let step_s = round_step(self.duration_ms / 1000.0 * LABEL_PX / (layout::RIGHT - layout::LEFT));
+        self.open("axis");
+        for tick in 0..=(self.duration_ms / 1000.0 / step_s + 1e-6) as u32 {
+            let seconds = f64::from(tick) * step_s;
+            let x = self.x(seconds * 1000.0);
+            self.line(x, top, x, bottom, colour::GRID, "");
+            let label = Text { anchor: "middle", colour: colour::QUIET, ..Text::at(x, bottom + 16.0) };
+            self.text(label, &number(seconds));
+        }
+        self.line(layout::LEFT, bottom, layout::RIGHT, bottom, colour::QUIET, "");
+        self.text(Text { colour: colour::QUIET, ..Text::at(layout::RIGHT + 14.0, bottom + 16.0) }, "seconds");
+        self.close();
+    }
+
+    /// From a hold to what it led to.
+    fn holds(&mut self) {
+        self.open("holds");
+        for (index, hold) in self.picture.events.iter().enumerate().filter(|(_, event)| event.kind == EventKind::Hold) {
+            let end_ms = self.after_hold(index).map_or(self.duration_ms, |event| event.at_ms);
+            let (x, end) = (self.x(hold.at_ms), self.x(end_ms));
+            let (top, height) = (layout::CALLER.top, layout::MARKS.bottom() - layout::CALLER.top);
+            self.rect(x, top, (end - x).max(1.0), height, colour::HOLD);
+        }
+        self.close();
+    }
+
+    fn after_hold(&self, index: usize) -> Option<&'a Event> {
+        let ends = |event: &&Event| matches!(event.kind, EventKind::Resume | EventKind::Interruption | EventKind::HangUp);
+        self.picture.events[index + 1..].iter().find(ends)
+    }
+
+    /// A line through all lanes at each event worth a name. Labels stand right of their line, stacked downwards where they would
+    /// meet, so that no line runs through a label: the line of a later event begins below the labels that it would cross.
+    fn events(&mut self) {
+        const SIZE: f64 = 12.5;
+        const ROOM: f64 = 230.0;
+        let rows = (layout::EVENTS.height / layout::LINE) as usize;
+        let mut right_ends: Vec<(f64, usize)> = Vec::new();
+        self.open("events");
+        for (index, event) in self.picture.events.iter().enumerate() {
+            let (name, ink, dashes) = match event.kind {
+                EventKind::Interruption => ("interruption", colour::INK, ""),
+                EventKind::Tool => ("tool", colour::TOOL, "5 3"),
+                EventKind::Goodbye => ("goodbye", colour::QUIET, "5 3"),
+                EventKind::HangUp => ("hang-up", colour::INK, ""),
+                // A hold is a band. It has a name only where it ended well; else the interruption speaks for both.
+                EventKind::Hold if self.after_hold(index).is_some_and(|next| next.kind == EventKind::Resume) => {
+                    ("hold", colour::QUIET, "1 3")
+                }
+                EventKind::Hold | EventKind::Resume | EventKind::Clear => continue,
+            };
+            let label = if event.label.is_empty() { name } else { &event.label };
+            let x = self.x(event.at_ms);
+            let label = shortened(label, ROOM.min(layout::EDGE - x - 5.0), SIZE * BOLD);
+            let row = right_ends.iter().filter(|(end, _)| *end > x).map(|(_, row)| row + 1).max().unwrap_or(0);
+            let top = layout::EVENTS.top + row.min(rows) as f64 * layout::LINE;
+            self.line(x, top, x, layout::AXIS.top, ink, dashes);
+            // More at once than there are rows: the line has to do.
+            if row < rows {
+                right_ends.push((x + 5.0 + width(&label, SIZE * BOLD) + 8.0, row));
+                self.text(Text { size: SIZE, bold: true, colour: ink, ..Text::at(x + 5.0, top + 11.0) }, &label);
+            }
+        }
+        self.close();
+    }
+
+    fn voice(&mut self, who: Who, lane: &layout::Lane, words: &layout::Lane) {
+        let (id, title, audio, ink) = match who {
+            Who::Caller => ("caller", "Caller", self.picture.caller, colour::CALLER),
+            Who::Agent => ("agent", "Agent", self.picture.agent, colour::AGENT),
+        };
+        self.open(id);
+        self.title(lane.middle() - 2.0, title, "", ink);
+        self.waveform(audio, lane, ink);
+        let turns: Vec<&TurnLabel> = self.picture.turns.iter().filter(|turn| turn.who == who).collect();
+        for (index, turn) in turns.iter().enumerate() {
+            let x = self.x(turn.start_ms);
+            let end = turns.get(index + 1).map_or(layout::EDGE, |next| self.x(next.start_ms) - 12.0);
+            let lines = wrapped(turn, end - x, (words.height / layout::LINE) as usize);
+            // The caller's words stand on their waveform, the agent's hang below theirs.
+            let first = match who {
+                Who::Caller => words.bottom() - (lines.len() as f64 - 1.0) * layout::LINE - 5.0,
+                Who::Agent => words.top + 12.0,
+            };
+            for (row, line) in lines.iter().enumerate() {
+                self.words(x, first + row as f64 * layout::LINE, line, ink);
+            }
+        }
+        self.close();
+    }
+
+    /// The range of the samples in each column, one column a pixel.
+    fn waveform(&mut self, audio: &[u8], lane: &layout::Lane, ink: &str) {
+        /// What fills the lane. Speech on a telephone line peaks at some −6 dBFS.
+        const FULL: f64 = 20_000.0;
+        let columns = (layout::RIGHT - layout::LEFT) as usize;
+        let samples = self.duration_ms * 8.0;
+        let (mut above, mut below) = (Vec::with_capacity(columns), Vec::with_capacity(columns));
+        for column in 0..columns {
+            let from = (column as f64 / columns as f64 * samples) as usize;
+            let to = ((column + 1) as f64 / columns as f64 * samples) as usize;
+            let heard = audio.get(from..to.clamp(from + 1, audio.len().max(from + 1))).unwrap_or_default();
+            let (mut lowest, mut highest) = (0.0_f64, 0.0_f64);
+            for &byte in heard {
+                let level = (f64::from(g711::decode(byte)) / FULL).clamp(-1.0, 1.0);
+                (lowest, highest) = (lowest.min(level), highest.max(level));
+            }
+            // Silence is a hairline, not nothing.
+            let x = layout::LEFT + column as f64 + 0.5;
+            above.push((x, lane.middle() - (highest * lane.height / 2.0).max(0.4)));
+            below.push((x, lane.middle() - (lowest * lane.height / 2.0).min(-0.4)));
+        }
+        above.extend(below.into_iter().rev());
+        self.area(&above, ink);
+    }
+
+    fn floor(&mut self) {
+        let lane = &layout::FLOOR;
+        self.open("floor");
+        self.title(lane.middle() + 4.0, "Floor", "", colour::INK);
+        for span in &self.picture.floor {
+            let (x, end) = (self.x(span.start_ms), self.x(span.end_ms));
+            let (name, ink) = match span.who {
+                Who::Caller => ("caller", colour::CALLER),
+                Who::Agent => ("agent", colour::AGENT),
+            };
+            self.rect(x, lane.top, (end - x).max(1.0), lane.height, ink);
+            if end - x > width(name, 11.0) + 12.0 {
+                let label = Text { size: 11.0, bold: true, colour: "#ffffff", halo: false, ..Text::at(x + 6.0, lane.top + 12.0) };
+                self.text(label, name);
+            }
+        }
+        self.close();
+    }
+
+    /// Where the agent's audio was: generated, sent, heard, each a line that rises while it goes on.
+    fn progress(&mut self) {
+        let lane = &layout::PROGRESS;
+        self.open("progress");
+        self.title(lane.top + 14.0, "Agent’s speech", "seconds of it so far", colour::INK);
+        let most_s = self.generated.most().max(self.sent.most()).max(self.heard.most()).max(1.0) / 1000.0;
+        let step_s = round_step(most_s / 4.0);
+        let scale_ms = (most_s / step_s).ceil() * step_s * 1000.0;
+        let y = |value_ms: f64| lane.bottom() - value_ms / scale_ms * lane.height;
+        for tick in 0..=(scale_ms / 1000.0 / step_s).round() as u32 {
+            let seconds = f64::from(tick) * step_s;
+            self.scale_tick(y(seconds * 1000.0), &number(seconds));
+        }
+
+        let [generated, sent, heard] = [&self.generated, &self.sent, &self.heard].map(|steps| self.stairs(steps, y));
+        let mut unheard = generated.clone();
+        unheard.extend(heard.iter().rev());
+        self.area(&unheard, colour::UNHEARD);
+        self.path(&generated, colour::GENERATED, 1.5);
+        self.path(&sent, colour::SENT, 1.5);
+        self.path(&heard, colour::AGENT, 2.0);
+        self.discards(y);
+        self.progress_labels(y);
+        self.close();
+    }
+
+    /// At each interruption, what had been generated and was never heard.
+    fn discards(&mut self, y: impl Fn(f64) -> f64) {
+        for at_ms in times(&self.picture.events, |kind| kind == EventKind::Interruption) {
+            let Some(&(_, from)) = self.generated.0.iter().rev().find(|(t, _)| *t < at_ms) else { continue };
+            let lost_ms = from - self.heard.at(at_ms);
+            if lost_ms < 100.0 {
+                continue;
+            }
+            let (x, top, bottom) = (self.x(at_ms), y(from), y(from - lost_ms));
+            self.line(x, top, x, bottom, colour::INK, "");
+            self.line(x - 5.0, top, x + 5.0, top, colour::INK, "");
+            let label = format!("{} s generated, never heard", number((lost_ms / 100.0).round() / 10.0));
+            // Right of a drop the lane is empty above the lines.
+            if x + 8.0 + width(&label, 12.0 * BOLD) < layout::EDGE {
+                let place = Text { bold: true, ..Text::at(x + 9.0, (top + 10.0).min(bottom - 4.0)) };
+                self.text(place, &label);
+            }
+        }
+    }
+
+    /// Each line's name, beside it: on its way up, where nothing else is.
+    fn progress_labels(&mut self, y: impl Fn(f64) -> f64) {
+        let last_ms = self.duration_ms;
+        // Generation is furthest ahead at the end of a burst; left of there and above, no line can be.
+        let ahead = |t: f64| self.generated.at(t) - self.heard.at(t);
+        let furthest = self.generated.0.iter().map(|&(t, _)| t).fold(0.0, |best, t| if ahead(t) > ahead(best) + 1.0 { t } else { best });
+        if ahead(furthest) <= 0.0 {
+            return;
+        }
+        let (x, top) = (self.x(furthest), y(self.generated.at(furthest)));
+        let label_px = width("generated", 12.0 * BOLD);
+        let generated = match x - label_px - 8.0 > layout::LEFT {
+            true => Text { anchor: "end", ..Text::at(x - 8.0, top + 9.0) },
+            false => Text::at(x + 8.0, top - 6.0),
+        };
+        self.text(Text { bold: true, colour: "#b5713c", ..generated }, "generated");
+
+        // Sent and heard run side by side: their names on either side, where that goes on longest.
+        let rising = self.heard.longest_rise(last_ms);
+        let at = rising.0 + (rising.1 - rising.0) * 0.62;
+        let (x, level) = (self.x(at), y(self.heard.at(at)));
+        self.text(Text { bold: true, colour: colour::SENT, anchor: "end", ..Text::at(x - 6.0, level - 8.0) }, "sent");
+        self.text(Text { bold: true, colour: colour::AGENT, ..Text::at(x + 8.0, level + 14.0) }, "heard");
+    }
+
+    fn queue(&mut self) {
+        let queue = Steps::new(&self.picture.queue);
+        self.open("queue");
+        self.level(&layout::QUEUE, "Waiting here", "generated, not sent", colour::GENERATED, |t| queue.at(t));
+        self.close();
+    }
+
+    fn at_carrier(&mut self) {
+        let (sent, heard) = (self.sent.clone(), self.heard.clone());
+        self.open("carrier");
+        self.level(&layout::AT_CARRIER, "At the carrier", "sent, not heard", colour::SENT, |t| sent.at(t) - heard.at(t));
+        self.close();
+    }
+
+    /// A quantity of audio in ms, as an area that stands on the lane's bottom.
+    fn level(&mut self, lane: &layout::Lane, title: &str, note: &str, ink: &str, at: impl Fn(f64) -> f64) {
+        let columns = (layout::RIGHT - layout::LEFT) as usize;
+        let moment = |column: usize| column as f64 / columns as f64 * self.duration_ms;
+        let levels: Vec<f64> = (0..=columns).map(|column| at(moment(column)).max(0.0)).collect();
+        let scale_ms = round_step(levels.iter().copied().fold(100.0, f64::max) / 1000.0) * 1000.0;
+        let mut outline = vec![(layout::LEFT, lane.bottom())];
+        outline.extend(levels.iter().enumerate().map(|(column, level)| {
+            (layout::LEFT + column as f64, lane.bottom() - (level / scale_ms).min(1.0) * lane.height)
+        }));
+        outline.push((layout::RIGHT, lane.bottom()));
+        self.title(lane.top + 12.0, title, note, colour::INK);
+        self.scale_tick(lane.top, &format!("{} s", number(scale_ms / 1000.0)));
+        self.scale_tick(lane.bottom(), "0");
+        self.area(&outline, ink);
+    }
+
+    /// Each mark from the moment it was sent (above) to the moment it came back (below).
+    fn marks(&mut self) {
+        let lane = &layout::MARKS;
+        let (mut reached, mut flushed, mut lost) = (String::new(), String::new(), String::new());
+        let mut last_flushed: Option<f64> = None;
+        for mark in &self.picture.marks {
+            let x = self.x(mark.sent_ms);
+            let Some(returned_ms) = mark.returned_ms else {
+                lost.push_str(&format!("M{} {}v6", tenth(x), tenth(lane.top)));
+                continue;
+            };
+            let end = self.x(returned_ms);
+            let path = if mark.flushed { &mut flushed } else { &mut reached };
+            path.push_str(&format!("M{} {}L{} {}", tenth(x), tenth(lane.top), tenth(end), tenth(lane.bottom())));
+            if mark.flushed {
+                last_flushed = Some(last_flushed.map_or(end, |last| last.max(end)));
+            }
+        }
+        self.open("marks");
+        self.title(lane.top + 6.0, "Marks", "sent above, back below", colour::INK);
+        // Where many share a pixel, thin lines keep them apart.
+        let per_px = self.picture.marks.len() as f64 / (layout::RIGHT - layout::LEFT);
+        let stroke = (0.15 / per_px.max(1e-9)).clamp(0.4, 1.2);
+        for (path, ink, stroke) in [(lost, colour::INK, 1.2), (reached, colour::QUIET, stroke), (flushed, colour::CALLER, stroke.max(0.8))] {
+            if !path.is_empty() {
+                self.out.push_str(&format!("<path d=\"{path}\" fill=\"none\" stroke=\"{ink}\" stroke-width=\"{}\"/>\n", tenth(stroke)));
+            }
+        }
+        // After a `clear` nothing is sent for a while, so there is room.
+        if let Some(end) = last_flushed {
+            let flushed = Text { size: 11.0, colour: colour::CALLER, ..Text::at(end + 6.0, lane.bottom() - 7.0) };
+            self.text(flushed, "flushed");
+        }
+        self.close();
+    }
+
+    fn x(&self, at_ms: f64) -> f64 {
+        layout::LEFT + (at_ms / self.duration_ms).clamp(0.0, 1.0) * (layout::RIGHT - layout::LEFT)
+    }
+
+    /// The corners of a line that steps, to the end of the call.
+    fn stairs(&self, steps: &Steps, y: impl Fn(f64) -> f64) -> Vec<(f64, f64)> {
+        let mut corners = vec![(layout::LEFT, y(0.0))];
+        let mut level = y(0.0);
+        for &(at_ms, value) in &steps.0 {
+            let x = self.x(at_ms);
+            corners.push((x, level));
+            level = y(value);
+            corners.push((x, level));
+        }
+        corners.push((layout::RIGHT, level));
+        corners
+    }
+
+    fn title(&mut self, y: f64, title: &str, note: &str, ink: &'static str) {
+        self.text(Text { size: 14.0, bold: true, colour: ink, ..Text::at(layout::MARGIN, y) }, title);
+        self.text(Text { size: 11.0, colour: colour::QUIET, ..Text::at(layout::MARGIN, y + 15.0) }, note);
+    }
+
+    fn scale_tick(&mut self, y: f64, label: &str) {
+        self.line(layout::LEFT, y, layout::RIGHT, y, colour::GRID, "");
+        let place = Text { size: 11.0, anchor: "end", colour: colour::QUIET, ..Text::at(layout::LEFT - 6.0, y + 4.0) };
+        self.text(place, label);
+    }
+
+    /// A lane begins: a group that style sheets and tests find by its name.
+    fn open(&mut self, id: &str) {
+        self.out.push_str(&format!("<g id=\"{id}\">\n"));
+    }
+
+    fn close(&mut self) {
+        self.out.push_str("</g>\n");
+    }
+
+    fn line(&mut self, x1: f64, y1: f64, x2: f64, y2: f64, ink: &str, dashes: &str) {
+        let [x1, y1, x2, y2] = [x1, y1, x2, y2].map(tenth);
+        let dashes = if dashes.is_empty() { String::new() } else { format!(" stroke-dasharray=\"{dashes}\"") };
+        self.out.push_str(&format!("<line x1=\"{x1}\" y1=\"{y1}\" x2=\"{x2}\" y2=\"{y2}\" stroke=\"{ink}\"{dashes}/>\n"));
+    }
+
+    fn rect(&mut self, x: f64, y: f64, width: f64, height: f64, ink: &str) {
+        let [x, y, width, height] = [x, y, width, height].map(tenth);
+        self.out.push_str(&format!("<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"{ink}\"/>\n"));
+    }
+
+    fn area(&mut self, outline: &[(f64, f64)], ink: &str) {
+        self.out.push_str(&format!("<path d=\"{}Z\" fill=\"{ink}\"/>\n", joined(outline)));
+    }
+
+    fn path(&mut self, corners: &[(f64, f64)], ink: &str, stroke: f64) {
+        let path = joined(corners);
+        self.out.push_str(&format!("<path d=\"{path}\" fill=\"none\" stroke=\"{ink}\" stroke-width=\"{stroke}\"/>\n"));
+    }
+
+    fn text(&mut self, place: Text, text: &str) {
+        if !text.is_empty() {
+            self.out.push_str(&format!("<text {}>{}</text>\n", place.attributes(), escaped(text)));
+        }
+    }
+
+    /// A line of somebody's words, what was not heard struck out.
+    fn words(&mut self, x: f64, y: f64, words: &Words, ink: &'static str) {
+        let struck = match words.unheard.is_empty() {
+            true => String::new(),
+            false => format!("<tspan fill=\"{}\" text-decoration=\"line-through\">{}</tspan>", colour::STRUCK, escaped(&words.unheard)),
+        };
+        let gap = if words.heard.is_empty() || words.unheard.is_empty() { "" } else { " " };
+        let place = Text { size: WORDS_SIZE, colour: ink, ..Text::at(x, y) };
+        self.out.push_str(&format!("<text {}>{}{gap}{struck}</text>\n", place.attributes(), escaped(&words.heard)));
+    }
+}
+
+/// How a text is set.
+struct Text {
+    x: f64,
+    y: f64,
+    size: f64,
+    bold: bool,
+    colour: &'static str,
+    anchor: &'static str,
+    /// A white edge, so that lines behind do not run into the letters.
+    halo: bool,
+}
+
+impl Text {
+    fn at(x: f64, y: f64) -> Text {
+        Text { x, y, size: 12.0, bold: false, colour: colour::INK, anchor: "start", halo: true }
+    }
+
+    fn attributes(&self) -> String {
+        let mut attributes = format!("x=\"{}\" y=\"{}\" font-size=\"{}\" fill=\"{}\"", tenth(self.x), tenth(self.y), self.size, self.colour);
+        if self.bold {
+            attributes.push_str(" font-weight=\"600\"");
+        }
+        if self.anchor != "start" {
+            attributes.push_str(&format!(" text-anchor=\"{}\"", self.anchor));
+        }
+        if self.halo {
+            attributes.push_str(" stroke=\"#ffffff\" stroke-width=\"3\" stroke-linejoin=\"round\" paint-order=\"stroke\"");
+        }
+        attributes
+    }
+}
+
+/// A value that changes in steps: `(at_ms, value)`, in order of time; zero before the first.
+#[derive(Clone)]
+struct Steps(Vec<(f64, f64)>);
+
+impl Steps {
+    fn new(steps: &[(f64, f64)]) -> Steps {
+        let mut steps = steps.to_vec();
+        steps.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Steps(steps)
+    }
+
+    fn at(&self, at_ms: f64) -> f64 {
+        let next = self.0.partition_point(|&(t, _)| t <= at_ms);
+        next.checked_sub(1).map_or(0.0, |last| self.0[last].1)
+    }
+
+    fn most(&self) -> f64 {
+        self.0.iter().map(|&(_, value)| value).fold(0.0, f64::max)
+    }
+
+    /// The same, but at these times everything beyond `floor` is thrown away, and what follows counts on from there.
+    fn dropping_to(self, floor: &Steps, times: &[f64]) -> Steps {
+        let mut dropped = 0.0;
+        let mut times = times.iter().copied().peekable();
+        let mut steps = Vec::with_capacity(self.0.len() + times.len());
+        let mut last = 0.0;
+        for (at_ms, value) in self.0.into_iter().chain([(f64::INFINITY, 0.0)]) {
+            while let Some(drop_ms) = times.next_if(|&drop_ms| drop_ms < at_ms) {
+                let excess = last - dropped - floor.at(drop_ms);
+                if excess > 0.0 {
+                    dropped += excess;
+                    steps.push((drop_ms, last - dropped));
+                }
+            }
+            if at_ms.is_finite() {
+                steps.push((at_ms, value - dropped));
+                last = value;
+            }
+        }
+        Steps(steps)
+    }
+
+    /// From when to when the value rose the longest without a pause of half a second.
+    fn longest_rise(&self, end_ms: f64) -> (f64, f64) {
+        const PAUSE_MS: f64 = 500.0;
+        let mut longest = (0.0, 0.0);
+        let mut start = None;
+        for pair in self.0.windows(2) {
+            let (from, to) = (pair[0].0, pair[1].0.min(end_ms));
+            if to - from > PAUSE_MS {
+                start = None;
+                continue;
+            }
+            let start = *start.get_or_insert(from);
+            if to - start > longest.1 - longest.0 {
+                longest = (start, to);
+            }
+        }
+        longest
+    }
+}
+
+fn times(events: &[Event], wanted: impl Fn(EventKind) -> bool) -> Vec<f64> {
+    let mut times: Vec<f64> = events.iter().filter(|event| wanted(event.kind)).map(|event| event.at_ms).collect();
+    times.sort_by(f64::total_cmp);
+    times
+}
+
+/// A line of words: what was heard, then what was not.
+#[derive(Default)]
+struct Words {
+    heard: String,
+    unheard: String,
+}
+
+const WORDS_SIZE: f64 = 12.5;
+
+/// A turn's words, in lines no wider than `room`; what does not fit in so many lines ends in an ellipsis.
+fn wrapped(turn: &TurnLabel, room: f64, most_lines: usize) -> Vec<Words> {
+    let space = width(" ", WORDS_SIZE);
+    let ellipsis = width("…", WORDS_SIZE);
+    if room < 3.0 * ellipsis {
+        return Vec::new();
+    }
+    let cut = if turn.interrupted && turn.unheard.is_empty() { "—" } else { "" };
+    let heard = turn.text.split_whitespace().chain(cut.split_terminator(' ')).map(|word| (word, true));
+    let unheard = turn.unheard.split_whitespace().map(|word| (word, false));
+    let mut lines: Vec<Words> = Vec::new();
+    let mut used = f64::INFINITY;
+    for (word, was_heard) in heard.chain(unheard) {
+        let word_px = width(word, WORDS_SIZE);
+        if used + space + word_px > room {
+            if lines.len() == most_lines {
+                // Make room for the ellipsis in the last line.
+                if let Some(last) = lines.last_mut() {
+                    let part = if last.unheard.is_empty() { &mut last.heard } else { &mut last.unheard };
+                    *part = shortened(&format!("{part}…………"), (room - (used - width(part, WORDS_SIZE))).max(ellipsis), WORDS_SIZE);
+                }
+                break;
+            }
+            lines.push(Words::default());
+            used = -space;
+        }
+        let word = shortened(word, room, WORDS_SIZE);
+        used += space + width(&word, WORDS_SIZE);
+        if let Some(line) = lines.last_mut() {
+            let part = if was_heard { &mut line.heard } else { &mut line.unheard };
+            if !part.is_empty() {
+                part.push(' ');
+            }
+            part.push_str(&word);
+        }
+    }
+    lines
+}
+
+/// The text, or as much of it as fits with an ellipsis.
+fn shortened(text: &str, room: f64, size: f64) -> String {
+    if width(text, size) <= room {
+        return text.to_owned();
+    }
+    let mut kept = text.trim_end_matches('…').to_owned();
+    while !kept.is_empty() && width(&kept, size) + width("…", size) > room {
+        kept.pop();
+    }
+    format!("{}…", kept.trim_end())
+}
+
+/// The width of a text in units, set in Inter Regular at this size. Multiply the size with [`BOLD`] for SemiBold.
+fn width(text: &str, size: f64) -> f64 {
+    /// Of the characters from space to tilde, in thousandths of the size.
+    const ADVANCES: [u16; 95] = [
+        281, 278, 403, 631, 638, 812, 639, 222, 362, 362, 500, 659, 280, 460, 276, 357, 625, 464, 605, 636, 642, 608, 624, 571, 616,
+        624, 276, 280, 659, 659, 659, 507, 936, 676, 651, 727, 719, 598, 587, 743, 740, 264, 543, 652, 562, 889, 753, 761, 635, 761,
+        639, 638, 642, 741, 676, 949, 642, 665, 625, 362, 357, 362, 469, 452, 497, 564, 621, 558, 621, 582, 361, 609, 591, 237, 237,
+        544, 237, 869, 585, 597, 609, 609, 372, 523, 364, 581, 557, 812, 540, 557, 541, 362, 327, 362, 659,
+    ];
+    const OTHERS: u16 = 700;
+    let advance = |c: char| (c as usize).checked_sub(32).and_then(|index| ADVANCES.get(index)).copied().unwrap_or(OTHERS);
+    text.chars().map(|c| f64::from(advance(c))).sum::<f64>() / 1000.0 * size
+}
+
+/// Inter SemiBold is this much wider than Inter Regular, at most.
+const BOLD: f64 = 1.05;
+
+/// The least of 1, 2, 5 times a power of ten that is not less than this.
+fn round_step(least: f64) -> f64 {
+    let power = 10f64.powf(least.log10().floor());
+    [1.0, 2.0, 5.0, 10.0].into_iter().map(|digit| digit * power).find(|step| *step >= least * 0.999).unwrap_or(10.0 * power)
+}
+
+/// Without needless digits.
+fn number(value: f64) -> String {
+    ((value * 1000.0).round() / 1000.0).to_string()
+}
+
+fn tenth(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}
+
+fn joined(corners: &[(f64, f64)]) -> String {
+    let mut path = String::with_capacity(corners.len() * 12);
+    let mut last = None;
+    for &(x, y) in corners {
+        let corner = (tenth(x), tenth(y));
+        if last != Some(corner) {
+            path.push_str(&format!("{}{} {}", if last.is_none() { 'M' } else { 'L' }, corner.0, corner.1));
+            last = Some(corner);
+        }
+    }
+    path
+}
+
+/// For text and attributes. Characters that XML cannot hold at all are left out.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            '\t' | '\n' | '\r' => escaped.push(' '),
+            '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => {}
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
