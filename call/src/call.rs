@@ -244,6 +244,11 @@ impl Call {
         self.playback.needed_from()
     }
 
+    /// Frames of 20 ms in the paced queue, and behind it (A1).
+    pub fn queues(&self) -> (u32, u32) {
+        self.playback.queues(&self.config)
+    }
+
     pub fn has_ended(&self) -> bool {
         self.ending.is_over()
     }

@@ -2,6 +2,7 @@
 
 pub mod picture;
 pub mod story;
+pub mod timeline;
 pub mod wav;
 
 use std::path::PathBuf;
