@@ -1,18 +1,28 @@
 //! A call joined to its two wires: messages in, messages out, still without a socket or a clock.
 //!
 //! The driver of the server and the simulated world of `sim` both run this, so what is proved in virtual time is what
-//! answers the phone. Contract, after everything that was told to it: call [`Bridge::poll`] until it returns `None`,
-//! then wait for the next message or for [`Bridge::poll_timeout`].
+//! answers the phone. It decides nothing about a call: it reads, holds the bytes that the call speaks of, and writes.
+//!
+//! Contract, after everything that was told to it: call [`Bridge::poll`] until it returns `None`, then wait for the next
+//! message or for [`Bridge::poll_timeout`].
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::call::Call;
 use crate::config::{CallConfig, CallFacts};
-use crate::id::CommandId;
-use crate::input::Input;
-use crate::output::{Command, EndReason, Note};
+use crate::id::{CommandId, Epoch};
+use crate::input::{CarrierInput, Input, ModelInput};
+use crate::output::{Command, EndReason, Note, Output};
 use crate::summary::Summary;
 use crate::time::CallTime;
-use crate::wire::openai::SessionSettings;
+use crate::trace::TraceWriter;
+use crate::wire::openai::{self, Realtime, SessionSettings};
+use crate::wire::payload;
+use crate::wire::twilio::{self, FromCarrier, Track};
+
+/// Silence in G.711 µ-law.
+pub const SILENCE: u8 = 0xFF;
 
 /// What the shell has to do. Texts are borrowed from buffers that the next `poll` reuses.
 #[derive(Debug)]
@@ -32,7 +42,7 @@ pub enum Effect<'a> {
     /// For the recording: nothing of the agent after this moment was played.
     RecordCleared { at: Duration },
     Note(Note),
-    /// A line of the call's trace (N11), with its line end.
+    /// Lines of the call's trace (N11), with their line ends.
     Trace(&'a str),
     /// The call is over; nothing follows.
     Ended(EndReason),
@@ -47,44 +57,300 @@ pub struct Wants {
     pub trace: bool,
 }
 
-pub struct Bridge {}
+#[derive(Debug)]
+pub struct Bridge {
+    call: Call,
+    settings: SessionSettings,
+    realtime: Realtime,
+    epoch: Option<Epoch>,
+    wants: Wants,
+    trace: Option<TraceWriter>,
+    now: CallTime,
+    stream: Option<Stream>,
+
+    /// The agent's accepted audio, from position `kept_from` on.
+    kept: VecDeque<u8>,
+    kept_from: u64,
+    /// The caller's audio that waits for the model (T2).
+    held: VecDeque<u8>,
+    /// The caller's audio just told, as it came and decoded.
+    caller_payload: String,
+    caller_audio: Vec<u8>,
+    /// The agent's audio just told.
+    agent_audio: Vec<u8>,
+
+    /// What `poll` still has to give before it asks the call again.
+    record_caller: Option<Duration>,
+    record_agent: Option<Duration>,
+    record_cleared: Option<Duration>,
+    ended: Option<EndReason>,
+    odd: VecDeque<&'static str>,
+    text: String,
+    frame: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    sid: String,
+    began: CallTime,
+}
+
+/// Oddities of peers that wait to be noted; more at once say nothing new.
+const ODD_MAX: usize = 16;
 
 impl Bridge {
-    pub fn new(_config: CallConfig, _facts: CallFacts, _session: SessionSettings, _wants: Wants) -> Self {
-        todo!()
+    pub fn new(config: CallConfig, facts: CallFacts, settings: SessionSettings, wants: Wants) -> Self {
+        Bridge {
+            trace: wants.trace.then(|| TraceWriter::new(&config, &facts)),
+            call: Call::new(config, facts),
+            settings,
+            realtime: Realtime::new(),
+            epoch: None,
+            wants,
+            now: CallTime::ZERO,
+            stream: None,
+            kept: VecDeque::new(),
+            kept_from: 0,
+            held: VecDeque::new(),
+            caller_payload: String::new(),
+            caller_audio: Vec::new(),
+            agent_audio: Vec::new(),
+            record_caller: None,
+            record_agent: None,
+            record_cleared: None,
+            ended: None,
+            odd: VecDeque::new(),
+            text: String::new(),
+            frame: Vec::new(),
+        }
     }
 
     /// A text message of the carrier's media socket.
-    pub fn handle_carrier(&mut self, _text: &str, _now: CallTime) {
-        todo!()
+    pub fn handle_carrier(&mut self, text: &str, now: CallTime) {
+        let message = match twilio::read(text) {
+            Ok(message) => message,
+            Err(_) => return self.odd("a message of the carrier that cannot be read"),
+        };
+        match message {
+            FromCarrier::Connected | FromCarrier::Unknown => {}
+            FromCarrier::Start(start) => {
+                if self.stream.is_none() {
+                    if start.encoding.as_deref().is_some_and(|encoding| encoding != "audio/x-mulaw")
+                        || start.sample_rate.is_some_and(|rate| rate != 8_000)
+                        || start.channels.is_some_and(|channels| channels != 1)
+                    {
+                        self.odd("a stream that is not 8 kHz µ-law");
+                        return self.handle_input(Input::Carrier(CarrierInput::Closed), now);
+                    }
+                    self.stream = Some(Stream { sid: start.stream_sid.into_owned(), began: now });
+                }
+                self.handle_input(Input::Carrier(CarrierInput::Started), now);
+            }
+            FromCarrier::Media { stream_sid, track, timestamp_ms, payload, .. } => {
+                if !self.is_ours(stream_sid.as_deref()) || track == Track::Outbound {
+                    return self.odd("audio of another stream");
+                }
+                let Some(bytes) = payload::payload_len(&payload) else {
+                    return self.odd("audio that is not base64");
+                };
+                self.caller_payload.clear();
+                self.caller_payload.push_str(&payload);
+                self.caller_audio.clear();
+                if self.wants.samples {
+                    self.decode_caller();
+                    self.record_caller = Some(Duration::from_millis(timestamp_ms));
+                }
+                self.handle_input(Input::Carrier(CarrierInput::Audio { bytes, timestamp_ms }), now);
+            }
+            FromCarrier::Mark { stream_sid, name } => match twilio::mark_id(&name) {
+                Some(mark) if self.is_ours(stream_sid.as_deref()) => {
+                    self.handle_input(Input::Carrier(CarrierInput::MarkReturned(mark)), now);
+                }
+                Some(_) | None => self.odd("a mark that is not ours"),
+            },
+            FromCarrier::Dtmf { stream_sid, digit } => {
+                if self.is_ours(stream_sid.as_deref()) {
+                    self.handle_input(Input::Carrier(CarrierInput::Dtmf(digit)), now);
+                }
+            }
+            FromCarrier::Stop { stream_sid, .. } => {
+                if self.is_ours(stream_sid.as_deref()) {
+                    self.handle_input(Input::Carrier(CarrierInput::Stopped), now);
+                }
+            }
+        }
     }
 
     /// A text message of the model's socket. The connection it came on is the current one; the shell drops what is
     /// left of older ones.
-    pub fn handle_model(&mut self, _text: &str, _now: CallTime) {
-        todo!()
+    pub fn handle_model(&mut self, text: &str, now: CallTime) {
+        let Some(epoch) = self.epoch else { return };
+        match self.realtime.read(text) {
+            openai::Read::Input(input) => self.handle_input(Input::Model(epoch, input), now),
+            openai::Read::Audio { input, payload } => {
+                self.agent_audio.clear();
+                if payload::decode_into(&payload, &mut self.agent_audio).is_ok() {
+                    self.handle_input(Input::Model(epoch, input), now);
+                }
+            }
+            openai::Read::Nothing => {}
+            openai::Read::Malformed(_) => self.odd("an event of the model that cannot be read"),
+        }
     }
 
     /// Anything that is not a message: sockets opened and lost, commands done, the operator, callbacks, time.
-    pub fn handle_input(&mut self, _input: Input, _now: CallTime) {
-        todo!()
+    pub fn handle_input(&mut self, input: Input, now: CallTime) {
+        self.now = now;
+        if let Input::Model(epoch, ModelInput::Connected) = input
+            && self.epoch != Some(epoch)
+        {
+            if self.epoch.is_some() {
+                self.realtime.reconnected();
+            }
+            self.epoch = Some(epoch);
+        }
+        if let Some(trace) = &mut self.trace {
+            trace.input(&input, now);
+        }
+        self.call.handle_input(input, now);
     }
 
     pub fn poll(&mut self) -> Option<Effect<'_>> {
-        todo!()
+        if let Some(at) = self.record_caller.take() {
+            return Some(Effect::RecordCaller { at, audio: &self.caller_audio });
+        }
+        if let Some(at) = self.record_agent.take() {
+            return Some(Effect::RecordAgent { at, audio: &self.frame });
+        }
+        if let Some(at) = self.record_cleared.take() {
+            return Some(Effect::RecordCleared { at });
+        }
+        if let Some(what) = self.odd.pop_front() {
+            return Some(Effect::Note(Note::Odd(what)));
+        }
+        loop {
+            let Some(output) = self.call.poll_output() else { break };
+            if let Some(trace) = &mut self.trace {
+                trace.output(&output, self.now);
+            }
+            self.text.clear();
+            match output {
+                Output::SendAudio { span, pad, plays_at } => {
+                    let Some(stream) = &self.stream else { continue };
+                    self.frame.clear();
+                    let from = usize::try_from(span.start - self.kept_from).unwrap_or(usize::MAX);
+                    self.frame.extend(self.kept.iter().skip(from).take(span.len as usize));
+                    self.frame.resize((span.len + pad) as usize, SILENCE);
+                    twilio::write_media(&mut self.text, &stream.sid, &self.frame);
+                    if self.wants.samples {
+                        self.record_agent = Some(plays_at.since(stream.began));
+                    }
+                    return Some(Effect::ToCarrier(&self.text));
+                }
+                Output::SendMark(mark) => {
+                    let Some(stream) = &self.stream else { continue };
+                    twilio::write_mark(&mut self.text, &stream.sid, mark);
+                    return Some(Effect::ToCarrier(&self.text));
+                }
+                Output::Clear => {
+                    let Some(stream) = &self.stream else { continue };
+                    if self.wants.samples {
+                        self.record_cleared = Some(self.now.since(stream.began));
+                    }
+                    twilio::write_clear(&mut self.text, &stream.sid);
+                    return Some(Effect::ToCarrier(&self.text));
+                }
+                Output::KeepAudio => self.kept.extend(&self.agent_audio),
+                Output::ForwardAudio => {
+                    openai::write_append(&mut self.text, &self.caller_payload);
+                    return Some(Effect::ToModel(&self.text));
+                }
+                Output::HoldAudio => {
+                    self.decode_caller();
+                    self.held.extend(&self.caller_audio);
+                }
+                Output::ForwardHeld { bytes } => {
+                    self.frame.clear();
+                    self.frame.extend(self.held.drain(..self.held.len().min(bytes as usize)));
+                    openai::write_append_bytes(&mut self.text, &self.frame);
+                    return Some(Effect::ToModel(&self.text));
+                }
+                Output::DropHeld { bytes } => drop(self.held.drain(..self.held.len().min(bytes as usize))),
+                Output::ForwardSilence { bytes } => {
+                    self.frame.clear();
+                    self.frame.resize(bytes as usize, SILENCE);
+                    openai::write_append_bytes(&mut self.text, &self.frame);
+                    return Some(Effect::ToModel(&self.text));
+                }
+                Output::Model(output) => {
+                    if self.realtime.write(&output, &self.settings, &mut self.text) {
+                        return Some(Effect::ToModel(&self.text));
+                    }
+                }
+                Output::Do(id, command) => return Some(Effect::Do(id, command)),
+                Output::CloseCarrier => {
+                    if let Some(stream) = self.stream.as_ref().filter(|_| self.wants.samples) {
+                        self.record_cleared = Some(self.now.since(stream.began));
+                    }
+                    return Some(Effect::CloseCarrier);
+                }
+                Output::CloseModel => return Some(Effect::CloseModel),
+                Output::Note(note) => return Some(Effect::Note(note)),
+                Output::Ended(reason) => self.ended = Some(reason),
+            }
+        }
+        self.forget_heard();
+        if let Some(trace) = &mut self.trace {
+            if self.ended.is_some() {
+                trace.flush();
+            }
+            if trace.take(&mut self.text) {
+                return Some(Effect::Trace(&self.text));
+            }
+        }
+        self.ended.take().map(Effect::Ended)
     }
 
     pub fn poll_timeout(&self) -> Option<CallTime> {
-        todo!()
+        self.call.poll_timeout().map(|deadline| deadline.at)
     }
 
     /// What the call has come to so far.
-    pub fn summary(&self) -> &Summary {
-        todo!()
+    pub fn summary(&self) -> Summary {
+        self.call.summary()
+    }
+
+    pub fn call(&self) -> &Call {
+        &self.call
     }
 
     /// The carrier's name of the call's media stream, once it has begun.
     pub fn stream_sid(&self) -> Option<&str> {
-        todo!()
+        self.stream.as_ref().map(|stream| stream.sid.as_str())
+    }
+
+    /// Whether a message belongs to our stream. One that does not say is taken at its word.
+    fn is_ours(&self, sid: Option<&str>) -> bool {
+        self.stream.as_ref().is_some_and(|stream| sid.is_none_or(|sid| sid == stream.sid))
+    }
+
+    fn decode_caller(&mut self) {
+        if self.caller_audio.is_empty() {
+            // Its alphabet was checked when it came; what cannot be decoded all the same is no audio.
+            let _ = payload::decode_into(&self.caller_payload, &mut self.caller_audio);
+        }
+    }
+
+    fn forget_heard(&mut self) {
+        let needed = self.call.audio_needed_from();
+        let heard = usize::try_from(needed.saturating_sub(self.kept_from)).unwrap_or(usize::MAX);
+        self.kept.drain(..self.kept.len().min(heard));
+        self.kept_from = needed;
+    }
+
+    fn odd(&mut self, what: &'static str) {
+        if self.odd.len() < ODD_MAX {
+            self.odd.push_back(what);
+        }
     }
 }

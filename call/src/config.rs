@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::farewell::Language;
 
 const fn ms(millis: u64) -> Duration {
@@ -9,18 +11,18 @@ const fn ms(millis: u64) -> Duration {
 }
 
 /// What a call is told once, when it is made.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct CallFacts {
     pub direction: Direction,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Direction {
     Inbound,
     Outbound,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct CallConfig {
     pub abilities: ModelAbilities,
     pub turns: Turns,
@@ -54,6 +56,8 @@ pub struct CallConfig {
     pub requested_timeout: Duration,
     /// From the beginning of a response to its first audio or tool call (R10).
     pub first_audio_timeout: Duration,
+    /// From the beginning of a response to its end, whatever it says: it outlasts every bound on its audio (R10).
+    pub response_max: Duration,
     /// From cancelling a response to its end (R10).
     pub cancel_timeout: Duration,
     /// Caller speech that never stops frees the floor after this (R10).
@@ -92,6 +96,8 @@ pub struct CallConfig {
     pub silence_max: Option<Duration>,
     /// Longest call; then goodbye is said (N8).
     pub call_max: Duration,
+    /// How much longer a call may take to say it, the caller talking on; then it is hung up.
+    pub call_max_grace: Duration,
     /// Outbound: how long the callee's first words are waited for before greeting (G1).
     pub callee_first_max: Duration,
     /// Gap in the carrier's audio, while the caller speaks, after which silence is sent so that the turn can close (N7).
@@ -101,7 +107,7 @@ pub struct CallConfig {
 }
 
 /// What a model can do. Some own their turns entirely and can do none of it (DESIGN §1).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ModelAbilities {
     /// It can be told to stop generating.
     pub cancels: bool,
@@ -110,7 +116,7 @@ pub struct ModelAbilities {
 }
 
 /// Who asks for the responses to the caller's turns (T1).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Turns {
     /// The model hears and commits, we ask.
     Client,
@@ -119,7 +125,7 @@ pub enum Turns {
 }
 
 /// How much of the greeting cannot be interrupted (B5).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum ProtectGreeting {
     None,
     First(Duration),
@@ -145,6 +151,7 @@ impl Default for CallConfig {
             configure_timeout: ms(5_000),
             requested_timeout: ms(5_000),
             first_audio_timeout: ms(8_000),
+            response_max: ms(330_000),
             cancel_timeout: ms(3_000),
             floor_max: ms(60_000),
             says_max: 4,
@@ -163,6 +170,7 @@ impl Default for CallConfig {
             tool_timeout: ms(20_000),
             silence_max: Some(ms(20_000)),
             call_max: ms(3_600_000),
+            call_max_grace: ms(120_000),
             callee_first_max: ms(2_000),
             gap_fill_after: ms(750),
             carrier_silence_max: ms(15_000),

@@ -1,15 +1,29 @@
 //! A phone call with an AI agent, as a plain value: told what happened and when, it answers with what should be done.
 
 pub mod bridge;
+mod call;
 pub mod config;
+mod edits;
+mod ending;
 pub mod farewell;
 pub mod id;
+mod idle;
 pub mod input;
+mod model;
 pub mod output;
+mod playback;
+mod response;
 pub mod summary;
 pub mod time;
+mod tools;
+pub mod trace;
+mod transcript;
+mod turn;
+mod uplink;
 pub mod wire;
 
+pub use call::{Call, Deadline, DeadlineReason, END_CALL};
+pub use config::{CallConfig, CallFacts};
 pub use id::{CommandId, Epoch, ItemId, MarkId, RequestId, ResponseId, ToolCallId};
 pub use input::{CallStatus, CarrierInput, Input, ModelInput, OperatorInput, Outcome};
 pub use output::{Command, EndReason, EndedBy, ModelOutput, Note, Output, Reason, Span};

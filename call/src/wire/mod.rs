@@ -3,4 +3,5 @@
 //! What a peer sends is tolerated: unknown fields and unknown messages pass. What we send has exactly the documented fields.
 
 pub mod openai;
+pub mod payload;
 pub mod twilio;

@@ -1,0 +1,1604 @@
+//! The call: told what happened and when, it answers with what should be done.
+//!
+//! The parts (`response`, `turn`, `playback`, `ending`, …) do not know each other. Each holds its own facts and answers
+//! questions about them; this file alone turns the answers into outputs, so that the order in which things go out,
+//! where races live, can be read in one place.
+//!
+//! Every input is handled in two steps. First it is *noted*: the part that it concerns learns the fact. Then what has
+//! become *due* is done: [`Call::settle`] asks the state, not the event, whether a hold can be decided, a goodbye was
+//! heard, a response may be asked for, a frame may go. An obligation is never remembered from an event, so an event
+//! cannot arrive too early or too late for it.
+//!
+//! Contract: after every [`Call::handle_input`], take [`Call::poll_output`] until `None`, then wait for the next input
+//! or for [`Call::poll_timeout`], at which [`Input::TimePassed`] is due.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::config::{CallConfig, CallFacts, Direction, ProtectGreeting, Turns};
+use crate::edits::{Edit, Edits};
+use crate::ending::{Bound, Ending, Facts, Goodbye, HangUp, Life, Pending};
+use crate::farewell;
+use crate::id::{CommandId, Epoch, ItemId, RequestId, ResponseId};
+use crate::idle::{Idle, Silence};
+use crate::input::{
+    CallStatus, CarrierInput, Input, ItemKind, ModelError, ModelInput, OperatorInput, Outcome, ResponseStatus, Usage,
+};
+use crate::model::Link;
+use crate::output::{Command, DropReason, EndReason, Guard, ModelOutput, Note, Output, Reason, Via};
+use crate::playback::{Playback, Sending, playing_time};
+use crate::response::{Active, Again, Ask, Ended, Memory, Say, Slot, Waiting};
+use crate::summary::{Interruptions, Latency, Summary, ToolRun};
+use crate::time::CallTime;
+use crate::tools::{Finished, Tools};
+use crate::transcript::Transcript;
+use crate::turn::{Commit, Floor, Verdict};
+use crate::uplink::{Fate, GAP_FILL, Uplink};
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Call {
+    config: CallConfig,
+    facts: CallFacts,
+    now: CallTime,
+    outputs: VecDeque<Output>,
+
+    ending: Ending,
+    link: Link,
+    uplink: Uplink,
+    floor: Floor,
+    slot: Slot,
+    waiting: Waiting,
+    /// Asked for, but the model began another response by itself first: its rejection is on the way (R8).
+    overtaken: Option<Ask>,
+    /// A create collided with a response that we know nothing of; no other goes out before it ends, or this moment.
+    collided_until: Option<CallTime>,
+    memory: Memory,
+    playback: Playback,
+    /// Responses that the caller hears, or is about to, in order (R5, R7).
+    speaking: VecDeque<ResponseId>,
+    edits: Edits,
+    tools: Tools,
+    idle: Idle,
+    transcript: Transcript,
+    greeting: Greeting,
+    /// The response that greets, and when its first frame was sent (B5).
+    greeting_response: Option<ResponseId>,
+    greeting_began: Option<CallTime>,
+    carrier_recording: Recording,
+    call_max_reached: bool,
+    /// The refusal last noted, so that waiting is noted once (R4).
+    refused: Option<(Reason, Guard)>,
+    /// When the caller last stopped, until it was answered: for `response_latency`.
+    caller_stopped: Option<CallTime>,
+
+    next_request: u32,
+    next_command: u32,
+
+    stream_started: Option<CallTime>,
+    audio_out: u64,
+    dropped_out: BTreeMap<DropReason, u64>,
+    interruptions: Interruptions,
+    latency: Latency,
+    tool_runs: Vec<ToolRun>,
+    usage: Usage,
+}
+
+/// Whether the greeting was asked for (G1).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Greeting {
+    /// Not before the stream begins.
+    Due,
+    /// Outbound: the callee's first words are waited for.
+    AfterCallee { until: CallTime },
+    Asked,
+}
+
+/// Whether the carrier's recording was asked for (C1).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Recording {
+    Unwanted,
+    Wanted,
+    Asked,
+}
+
+/// Tool runs and latencies kept for the record; a call that has more has told its story.
+const SAMPLES_MAX: usize = 512;
+
+/// The moment at which a call must look again, and why.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Deadline {
+    pub at: CallTime,
+    pub reason: DeadlineReason,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum DeadlineReason {
+    /// The next frame goes to the carrier (A3).
+    Frame,
+    /// The caller will have heard everything sent (R7).
+    Heard,
+    /// A mark is overdue (A8).
+    Mark,
+    /// A hold must be decided, or the floor freed (B4, R10).
+    Floor,
+    /// The protection of the greeting ends (B5).
+    Protection,
+    /// The model must be configured, begin, speak, or stop (R10).
+    Model,
+    /// The carrier must start, stop, or explain itself (L7, H1, N1).
+    Carrier,
+    /// A tool must have answered (N2).
+    Tool,
+    /// Nobody speaks (N8).
+    Silence,
+    /// The carrier's audio has a gap (N7).
+    Gap,
+    /// The call has lasted long enough (N8).
+    CallLength,
+    /// A reason that waits may be tried again (R8, R10).
+    Waiting,
+    /// The callee did not speak first (G1).
+    Greeting,
+}
+
+impl Call {
+    pub fn new(config: CallConfig, facts: CallFacts) -> Self {
+        let carrier_recording = if config.carrier_recording { Recording::Wanted } else { Recording::Unwanted };
+        let greeting = if config.greeting.is_some() { Greeting::Due } else { Greeting::Asked };
+        Call {
+            config,
+            facts,
+            now: CallTime::ZERO,
+            outputs: VecDeque::new(),
+            ending: Ending::default(),
+            link: Link::default(),
+            uplink: Uplink::default(),
+            floor: Floor::default(),
+            slot: Slot::default(),
+            waiting: Waiting::default(),
+            overtaken: None,
+            collided_until: None,
+            memory: Memory::default(),
+            playback: Playback::default(),
+            speaking: VecDeque::new(),
+            edits: Edits::default(),
+            tools: Tools::default(),
+            idle: Idle::default(),
+            transcript: Transcript::default(),
+            greeting,
+            greeting_response: None,
+            greeting_began: None,
+            carrier_recording,
+            call_max_reached: false,
+            refused: None,
+            caller_stopped: None,
+            next_request: 0,
+            next_command: 0,
+            stream_started: None,
+            audio_out: 0,
+            dropped_out: BTreeMap::new(),
+            interruptions: Interruptions::default(),
+            latency: Latency::default(),
+            tool_runs: Vec::new(),
+            usage: Usage::default(),
+        }
+    }
+
+    /// Tells the call what happened. Never fails and never waits; time does not run backwards.
+    ///
+    /// # Panics
+    /// When an invariant of `docs/rules.md` does not hold afterwards: a defect of this crate. It costs this call.
+    pub fn handle_input(&mut self, input: Input, now: CallTime) {
+        self.now = self.now.max(now);
+        if self.ending.is_over() {
+            if matches!(input, Input::Operator(OperatorInput::HangUp)) {
+                self.note(Note::AlreadyEnded);
+            }
+            return;
+        }
+        match input {
+            Input::Announced => self.on_announced(),
+            Input::Carrier(input) => self.on_carrier(input),
+            // What an older connection still says is not about this conversation any more (R11).
+            Input::Model(epoch, input) if self.link.epoch() == Some(epoch) => self.on_model(epoch, input),
+            Input::Model(..) => {}
+            Input::Done(command, outcome) => self.on_done(command, outcome),
+            Input::Operator(input) => self.on_operator(input),
+            Input::TimePassed => {}
+        }
+        self.settle();
+        self.check();
+    }
+
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// The next moment at which [`Input::TimePassed`] is due. `None` only before anything was told, and after the end.
+    pub fn poll_timeout(&self) -> Option<Deadline> {
+        if self.ending.is_over() {
+            return None;
+        }
+        let config = &self.config;
+        let deadlines = [
+            (self.ending.deadline(config), DeadlineReason::Carrier),
+            (self.link.deadline(config), DeadlineReason::Model),
+            (self.slot_deadline(), DeadlineReason::Model),
+            (self.floor.deadline(config), DeadlineReason::Floor),
+            (self.protection_ends(), DeadlineReason::Protection),
+            (self.tools.deadline(config), DeadlineReason::Tool),
+            (self.idle.deadline(config), DeadlineReason::Silence),
+            (self.gap_deadline(), DeadlineReason::Gap),
+            (self.call_length_deadline(), DeadlineReason::CallLength),
+            (self.waiting_deadline(), DeadlineReason::Waiting),
+            (self.greeting_deadline(), DeadlineReason::Greeting),
+            (self.next_frame(), DeadlineReason::Frame),
+            (self.playback.heard_out(self.now), DeadlineReason::Heard),
+            (self.playback.marks_expire(config), DeadlineReason::Mark),
+        ];
+        deadlines.into_iter().filter_map(|(at, reason)| Some(Deadline { at: at?, reason })).min()
+    }
+
+    /// The driver may forget kept audio before this position (see [`crate::output::Span`]).
+    pub fn audio_needed_from(&self) -> u64 {
+        self.playback.needed_from()
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.ending.is_over()
+    }
+
+    pub fn config(&self) -> &CallConfig {
+        &self.config
+    }
+
+    /// What the call has come to so far.
+    pub fn summary(&self) -> Summary {
+        let mut dropped = self.uplink.dropped().clone();
+        for (reason, count) in &self.dropped_out {
+            *dropped.entry(*reason).or_default() += count;
+        }
+        let mut transcript = self.transcript.clone();
+        for item in self.playback.items(self.now) {
+            transcript.agent_cut(item, self.now);
+        }
+        Summary {
+            audio_in: self.uplink.messages,
+            audio_out: self.audio_out,
+            frames_sent: self.playback.frames_sent(),
+            dropped,
+            turns: transcript.turns(self.stream_started.unwrap_or_default()),
+            interruptions: self.interruptions,
+            latency: self.latency.clone(),
+            tools: self.tool_runs.clone(),
+            usage: self.usage,
+        }
+    }
+
+    // ── What happened ────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn on_announced(&mut self) {
+        if self.ending.life != Life::Made {
+            return self.note(Note::Odd("announced twice"));
+        }
+        self.ending.life = Life::Announced { since: self.now };
+        self.connect_model();
+    }
+
+    fn on_carrier(&mut self, input: CarrierInput) {
+        match input {
+            CarrierInput::Started => self.on_started(),
+            CarrierInput::Audio { bytes, timestamp_ms } => self.on_caller_audio(bytes, timestamp_ms),
+            CarrierInput::MarkReturned(mark) => {
+                self.uplink.carrier_spoke(self.now);
+                self.playback.mark_returned(mark, self.now);
+            }
+            CarrierInput::Dtmf(_) => {
+                self.uplink.carrier_spoke(self.now);
+                self.note(Note::Dtmf);
+            }
+            CarrierInput::Stopped | CarrierInput::Closed => self.on_stream_gone(),
+            CarrierInput::Status(status) => self.on_status(status, false),
+            CarrierInput::AfterStream(status) => self.on_status(status, true),
+        }
+    }
+
+    fn on_started(&mut self) {
+        match self.ending.life {
+            Life::Made | Life::Announced { .. } => {}
+            Life::Streaming { .. } | Life::StreamLost { .. } | Life::Ended(_) => {
+                return self.note(Note::Odd("a second start"));
+            }
+        }
+        self.ending.life = Life::Streaming { since: self.now };
+        self.stream_started = Some(self.now);
+        self.uplink.carrier_spoke(self.now);
+        self.note(Note::MediaStarted);
+        if self.link == Link::None {
+            self.connect_model();
+        }
+        if self.greeting == Greeting::Due {
+            match self.facts.direction {
+                Direction::Inbound => self.want_greeting(),
+                Direction::Outbound => {
+                    self.greeting = Greeting::AfterCallee { until: self.now + self.config.callee_first_max };
+                }
+            }
+        }
+    }
+
+    fn on_caller_audio(&mut self, bytes: u32, timestamp_ms: u64) {
+        let fate = match self.link {
+            Link::Ready { .. } => Fate::Forward,
+            Link::None | Link::Connecting { .. } | Link::Configuring { .. } => Fate::Hold,
+            Link::Gone => Fate::Drop(DropReason::NoModel),
+        };
+        let fill = self.uplink.audio(bytes, timestamp_ms, fate, self.now);
+        match fate {
+            Fate::Forward => {
+                if fill > 0 {
+                    self.outputs.push_back(Output::ForwardSilence { bytes: fill });
+                }
+                self.outputs.push_back(Output::ForwardAudio);
+            }
+            Fate::Hold => {
+                self.outputs.push_back(Output::HoldAudio);
+                while let Some(bytes) = self.uplink.overflow(&self.config) {
+                    self.outputs.push_back(Output::DropHeld { bytes });
+                    self.note(Note::Dropped { reason: DropReason::ModelNotReady, bytes });
+                }
+            }
+            Fate::Drop(reason) => self.note(Note::Dropped { reason, bytes }),
+        }
+    }
+
+    /// The stream stopped, or its socket closed: by our hang-up, or for a reason still to be learnt (L7).
+    fn on_stream_gone(&mut self) {
+        if !self.ending.is_streaming() {
+            return;
+        }
+        // What was on its way is not heard any more.
+        self.playback.clear(self.now);
+        for heard in self.playback.discard() {
+            self.transcript.agent_cut(heard, self.now);
+        }
+        match self.ending.hang_up.reason() {
+            Some(reason) => self.end(reason),
+            None => {
+                self.ending.life = Life::StreamLost { since: self.now, in_progress: false };
+                self.outputs.push_back(Output::CloseCarrier);
+            }
+        }
+    }
+
+    fn on_status(&mut self, status: CallStatus, after_stream: bool) {
+        if !status.is_terminal() {
+            if after_stream {
+                self.on_stream_gone();
+                if let Life::StreamLost { in_progress, .. } = &mut self.ending.life {
+                    *in_progress = true;
+                }
+            }
+            return;
+        }
+        let reason = match (self.ending.hang_up.reason(), self.ending.life) {
+            (Some(reason), _) => reason,
+            (None, Life::StreamLost { in_progress: true, .. }) => EndReason::StreamLost,
+            (None, Life::Made | Life::Announced { .. }) if self.facts.direction == Direction::Outbound => {
+                EndReason::NotAnswered
+            }
+            (None, _) => EndReason::CallerHungUp,
+        };
+        self.end(reason);
+    }
+
+    fn on_model(&mut self, epoch: Epoch, input: ModelInput) {
+        match input {
+            ModelInput::Connected => self.on_connected(epoch),
+            ModelInput::Lost { fatal } => {
+                self.note(Note::ModelLost { epoch, fatal });
+                self.give_the_model_up();
+            }
+            ModelInput::Configured => self.on_configured(epoch),
+            ModelInput::SpeechStarted { item, at_ms } => self.on_speech_started(item, at_ms),
+            ModelInput::SpeechStopped { item, at_ms } => self.on_speech_stopped(item, at_ms),
+            ModelInput::Committed { item } => self.on_committed(item),
+            ModelInput::CallerTranscript { item, text } => self.on_caller_transcript(item, text.as_deref()),
+            ModelInput::ResponseCreated { response, request } => self.on_response_created(response, request),
+            ModelInput::ItemAdded { response, item, kind } => self.on_item_added(response, item, kind),
+            ModelInput::Audio { response, item, bytes } => self.on_audio(response, item, bytes),
+            ModelInput::AudioDone { item, .. } => self.playback.close_item(item),
+            ModelInput::TranscriptDelta { response, item, text } => {
+                if self.is_known(response) {
+                    self.transcript.agent_said_more(item, &text);
+                }
+            }
+            ModelInput::TranscriptDone { response, item, text } => self.on_transcript_done(response, item, text),
+            ModelInput::ToolCall { response, call, name, arguments, .. } => {
+                self.on_tool_call(response, call, name, arguments);
+            }
+            ModelInput::ResponseDone { response, status, usage } => self.on_response_done(response, status, usage),
+            ModelInput::Error { request, error } => self.on_error(request, error),
+        }
+    }
+
+    fn on_connected(&mut self, epoch: Epoch) {
+        if let Link::Connecting { .. } = self.link {
+            let request = self.request();
+            self.link = Link::Configuring { epoch, since: self.now, request };
+            self.outputs.push_back(Output::Model(ModelOutput::Configure { request }));
+        }
+    }
+
+    fn on_configured(&mut self, epoch: Epoch) {
+        if let Link::Configuring { .. } = self.link {
+            self.link = Link::Ready { epoch };
+            self.note(Note::ModelReady { epoch });
+            let bytes = self.uplink.release();
+            if bytes > 0 {
+                self.outputs.push_back(Output::ForwardHeld { bytes });
+            }
+        }
+    }
+
+    fn on_speech_started(&mut self, item: ItemId, at_ms: u64) {
+        self.note(Note::CallerStarted);
+        self.idle.caller_spoke();
+        self.transcript.caller_started(item, self.now);
+        self.floor.speech_started(item, at_ms, self.is_protected(), self.now);
+        self.caller_took_the_floor();
+    }
+
+    /// The caller speaks, and nothing forbids that it counts.
+    fn caller_took_the_floor(&mut self) {
+        if self.is_protected() || self.floor.is_held() {
+            return;
+        }
+        let audible = self.playback.is_audible(self.now);
+        let goodbye = self.ending.goodbye != Goodbye::None;
+        if self.config.hold && self.config.turns == Turns::Client && (audible || goodbye) {
+            self.floor.open_hold(goodbye, self.now);
+            self.stop_playing();
+            self.playback.pause();
+            self.note(Note::Held);
+        } else if audible || goodbye {
+            self.interrupt();
+        } else if self.slot.ask().is_some_and(|ask| ask.reason != Reason::Greeting) && !self.slot.is_cancelled() {
+            // Nothing of it was sent yet: both turns are answered together (T1).
+            self.take_back_unheard();
+            let announced = self.announced_messages();
+            self.cancel_response();
+            for item in announced {
+                self.edit(Edit::Delete { item });
+            }
+        }
+    }
+
+    fn on_speech_stopped(&mut self, item: ItemId, at_ms: u64) {
+        self.note(Note::CallerStopped);
+        self.caller_stopped = Some(self.now);
+        self.transcript.caller_stopped(item, self.now);
+        self.floor.speech_stopped(item, at_ms, self.now, &self.config);
+    }
+
+    fn on_committed(&mut self, item: ItemId) {
+        match self.floor.committed(item) {
+            Commit::Undecided => {}
+            Commit::Unwanted => self.delete_caller_item(item),
+            Commit::Turn => self.want_turn(item),
+        }
+    }
+
+    fn want_turn(&mut self, item: ItemId) {
+        // The callee's "Hello?" is answered by the greeting (G1).
+        if let Greeting::AfterCallee { .. } = self.greeting {
+            return self.want_greeting();
+        }
+        match self.config.turns {
+            Turns::Client => self.waiting.want_turn(Some(item)),
+            Turns::Model => {}
+        }
+    }
+
+    fn on_caller_transcript(&mut self, item: ItemId, text: Option<&str>) {
+        if let Some(text) = text {
+            self.transcript.caller_said(item, text);
+        }
+        if self.floor.is_in_hold(item) {
+            return self.floor.transcript(item, text, &self.config);
+        }
+        // A caller who says only goodbye is answered by one, and by no other (H9).
+        if self.ending.goodbye != Goodbye::None
+            || !text.is_some_and(|text| farewell::is_only_farewell(text, &self.config.languages))
+        {
+            return;
+        }
+        if self.waiting.turn.is_some_and(|turn| turn.item == Some(item)) {
+            self.waiting.turn = None;
+            return self.want_goodbye(EndReason::Goodbye);
+        }
+        let answered_by = match &self.slot {
+            Slot::Requested { ask, cancel: false } if ask.answers == Some(item) => Some(Bound::Request(ask.request)),
+            Slot::Active(active) if active.ask.as_ref().is_some_and(|ask| ask.answers == Some(item)) => {
+                Some(Bound::Response(active.response))
+            }
+            Slot::Idle | Slot::Requested { .. } | Slot::Active(_) | Slot::Cancelling { .. } => self
+                .memory
+                .answering(item)
+                .filter(|ended| !ended.cancelled && self.playback.is_response_audible(ended.response, self.now))
+                .map(|ended| Bound::Response(ended.response)),
+        };
+        match answered_by {
+            Some(bound) => self.pend_goodbye(EndReason::Goodbye, bound, false),
+            None => self.want_goodbye(EndReason::Goodbye),
+        }
+    }
+
+    fn on_response_created(&mut self, response: ResponseId, request: Option<RequestId>) {
+        if self.overtaken.as_ref().is_some_and(|ask| Some(ask.request) == request) {
+            // It was not rejected after all.
+            let ask = self.overtaken.take();
+            return self.activate(response, ask);
+        }
+        match std::mem::take(&mut self.slot) {
+            Slot::Requested { ask, cancel } if request == Some(ask.request) => {
+                self.activate(response, Some(ask));
+                if cancel {
+                    self.cancel_response();
+                }
+            }
+            Slot::Requested { ask, cancel } => {
+                // The model was faster. Its own response answers the caller just as well; a tool's result it does not
+                // know of (RACES a). Ours will be rejected.
+                let automatic = (ask.reason == Reason::CallerTurn).then(|| ask.clone());
+                // What was to be cancelled is waiting again already.
+                self.overtaken = (!cancel).then_some(ask);
+                self.activate(response, automatic);
+                if cancel {
+                    self.cancel_response();
+                }
+            }
+            Slot::Idle => self.activate(response, None),
+            Slot::Active(active) | Slot::Cancelling { active, .. } => {
+                self.note(Note::Odd("a response began before the one before it was done"));
+                self.retire(active, true);
+                self.activate(response, None);
+            }
+        }
+    }
+
+    fn activate(&mut self, response: ResponseId, ask: Option<Ask>) {
+        if let (Some(ask), Goodbye::Pending(pending)) = (&ask, &mut self.ending.goodbye)
+            && pending.bound == Bound::Request(ask.request)
+        {
+            pending.bound = Bound::Response(response);
+        }
+        if ask.as_ref().is_some_and(|ask| ask.reason == Reason::Greeting) {
+            self.greeting_response = Some(response);
+        }
+        self.slot = Slot::Active(Active::new(response, ask, self.now));
+    }
+
+    fn on_item_added(&mut self, response: ResponseId, item: ItemId, kind: ItemKind) {
+        match &mut self.slot {
+            Slot::Active(active) if active.response == response => active.note_item(item, kind),
+            // Announced after its response was cancelled: it never happened (B1).
+            Slot::Cancelling { active, .. } if active.response == response && kind == ItemKind::Message => {
+                self.edit(Edit::Delete { item });
+            }
+            Slot::Idle | Slot::Requested { .. } | Slot::Active(_) | Slot::Cancelling { .. } => {}
+        }
+    }
+
+    fn on_audio(&mut self, response: ResponseId, item: ItemId, bytes: u32) {
+        let now = self.now;
+        let Some(active) = self.slot.active_mut().filter(|active| active.response == response) else {
+            return self.drop_audio(DropReason::StaleResponse, bytes);
+        };
+        if bytes == 0 {
+            return;
+        }
+        if !self.playback.accept(response, item, bytes, &self.config) {
+            self.drop_audio(DropReason::QueueFull, bytes);
+            return self.cancel_response();
+        }
+        self.outputs.push_back(Output::KeepAudio);
+        self.audio_out += 1;
+        self.transcript.agent_accepted(response, item, bytes);
+        active.first_output.get_or_insert(now);
+        if !std::mem::replace(&mut active.spoke, true) {
+            if let Some(ask) = &active.ask
+                && self.latency.model_first_audio.len() < SAMPLES_MAX
+            {
+                self.latency.model_first_audio.push(now.since(ask.at).as_millis() as u32);
+            }
+            self.speaking.push_back(response);
+            self.note(Note::AgentStarted { response });
+        }
+    }
+
+    fn on_transcript_done(&mut self, response: ResponseId, item: ItemId, text: String) {
+        if !self.is_known(response) {
+            return;
+        }
+        self.transcript.agent_said(item, &text);
+        let (said, cancelled) = match &mut self.slot {
+            Slot::Active(active) if active.response == response => (&mut active.said, false),
+            Slot::Cancelling { active, .. } if active.response == response => (&mut active.said, true),
+            Slot::Idle | Slot::Requested { .. } | Slot::Active(_) | Slot::Cancelling { .. } => {
+                match self.memory.get_mut(response) {
+                    Some(ended) => (&mut ended.said, ended.cancelled),
+                    None => return,
+                }
+            }
+        };
+        match said.iter_mut().find(|(known, _)| *known == item) {
+            Some((_, known)) => *known = text,
+            None => said.push((item, text)),
+        }
+        if cancelled || self.ending.goodbye.is_pending() {
+            return;
+        }
+        let all = said.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join(" ");
+        if farewell::says_farewell(&all, &self.config.languages) {
+            let complete = self.slot.occupant().is_none_or(|active| active.response != response);
+            self.pend_goodbye(EndReason::Goodbye, Bound::Response(response), complete);
+        }
+    }
+
+    fn on_tool_call(&mut self, response: ResponseId, call: crate::id::ToolCallId, name: String, arguments: String) {
+        let now = self.now;
+        let Some(active) = self.slot.active_mut().filter(|active| active.response == response) else {
+            return self.note(Note::Odd("a function call of a response that is not active"));
+        };
+        active.first_output.get_or_insert(now);
+        active.called_tools = true;
+        if name == END_CALL {
+            self.tools.answered_at_once(call, response, "{\"ok\":true}", now);
+            if active.spoke {
+                if !self.ending.goodbye.is_pending() {
+                    self.pend_goodbye(EndReason::Goodbye, Bound::Response(response), false);
+                }
+            } else {
+                // Speech may still follow in the same response; then the goodbye is in it (H11).
+                active.ends_call = true;
+            }
+            return;
+        }
+        let command = self.command();
+        if self.tools.started(call, response, &name, command, now) {
+            if self.tool_runs.len() < SAMPLES_MAX {
+                let start_ms = now.since(self.stream_started.unwrap_or_default()).as_millis() as u64;
+                self.tool_runs.push(ToolRun { name: name.clone(), start_ms, took_ms: None, failed: false });
+            }
+            self.note(Note::ToolStarted { call });
+            self.outputs.push_back(Output::Do(command, Command::RunTool { call, name, arguments }));
+        }
+    }
+
+    fn on_response_done(&mut self, response: ResponseId, status: ResponseStatus, usage: Usage) {
+        self.usage.input_text += usage.input_text;
+        self.usage.input_audio += usage.input_audio;
+        self.usage.input_cached += usage.input_cached;
+        self.usage.output_text += usage.output_text;
+        self.usage.output_audio += usage.output_audio;
+        self.collided_until = None;
+        match std::mem::take(&mut self.slot) {
+            Slot::Active(active) if active.response == response => {
+                self.finish(active, status);
+            }
+            Slot::Cancelling { active, .. } if active.response == response => self.retire(active, true),
+            other @ (Slot::Idle | Slot::Requested { .. } | Slot::Active(_) | Slot::Cancelling { .. }) => self.slot = other,
+        }
+    }
+
+    /// A response ended that we had not cancelled.
+    fn finish(&mut self, mut active: Active, status: ResponseStatus) {
+        let ask = active.ask.clone();
+        let response = active.response;
+        let (spoke, called_tools) = (active.spoke, active.called_tools);
+        let ends_call = std::mem::take(&mut active.ends_call);
+        self.retire(active, status == ResponseStatus::Cancelled);
+        if status == ResponseStatus::Cancelled {
+            return;
+        }
+        if let ResponseStatus::Failed(ModelError::Fatal) = status {
+            return self.give_the_model_up();
+        }
+        if ends_call && !self.ending.goodbye.is_pending() {
+            return if spoke {
+                self.pend_goodbye(EndReason::Goodbye, Bound::Response(response), true);
+            } else {
+                self.want_goodbye(EndReason::Goodbye);
+            };
+        }
+        if spoke || called_tools {
+            return;
+        }
+        // It failed, or came back empty (R10, H2).
+        let patience = match status {
+            ResponseStatus::Failed(ModelError::RateLimited { retry_after_ms }) => retry_after_ms.min(5_000),
+            ResponseStatus::Completed
+            | ResponseStatus::Cancelled
+            | ResponseStatus::Incomplete
+            | ResponseStatus::Failed(_) => 0,
+        };
+        if self.ending.goodbye.is_bound_to(response) {
+            return self.goodbye_came_to_nothing();
+        }
+        if let Some(ask) = ask {
+            self.try_again(&ask, Duration::from_millis(patience));
+        }
+    }
+
+    /// Asks once more for what came to nothing; the second time it is given up.
+    fn try_again(&mut self, ask: &Ask, patience: Duration) {
+        if ask.again {
+            return self.note(Note::Odd("a response came to nothing twice"));
+        }
+        self.waiting.put_back(ask, true);
+        if let Some(turn) = &mut self.waiting.turn {
+            turn.not_before = self.now + patience;
+        }
+    }
+
+    fn on_error(&mut self, request: Option<RequestId>, error: ModelError) {
+        if error == ModelError::Fatal {
+            return self.give_the_model_up();
+        }
+        if let Link::Configuring { request: configure, .. } = self.link
+            && request == Some(configure)
+        {
+            // A rejected configuration is our mistake; nothing will come of asking again.
+            return self.give_the_model_up();
+        }
+        if self.overtaken.as_ref().is_some_and(|ask| Some(ask.request) == request) {
+            if let Some(ask) = self.overtaken.take()
+                && ask.reason != Reason::CallerTurn
+            {
+                self.note(Note::Collided { request: ask.request, reason: ask.reason });
+                self.ask_later(&ask);
+            }
+            return;
+        }
+        match std::mem::take(&mut self.slot) {
+            Slot::Requested { ask, cancel } if Some(ask.request) == request => {
+                if cancel {
+                    return;
+                }
+                if error == ModelError::Collision {
+                    self.note(Note::Collided { request: ask.request, reason: ask.reason });
+                    self.collided_until = Some(self.now + self.config.requested_timeout);
+                    return self.ask_later(&ask);
+                }
+                let patience = match error {
+                    ModelError::RateLimited { retry_after_ms } => retry_after_ms.min(5_000),
+                    ModelError::Collision
+                    | ModelError::NothingToCancel
+                    | ModelError::SessionExpired
+                    | ModelError::Fatal
+                    | ModelError::Other => 0,
+                };
+                if self.is_goodbye_asked_by(ask.request) {
+                    return self.goodbye_came_to_nothing();
+                }
+                self.try_again(&ask, Duration::from_millis(patience));
+            }
+            Slot::Cancelling { active, request: cancel, .. }
+                if Some(cancel) == request && error == ModelError::NothingToCancel =>
+            {
+                // As good as cancelled (B6).
+                self.retire(active, true);
+            }
+            other @ (Slot::Idle | Slot::Requested { .. } | Slot::Active(_) | Slot::Cancelling { .. }) => {
+                self.slot = other;
+                if !request.is_some_and(|request| self.edits.rejected(request)) {
+                    self.note(Note::ModelComplained { request, error });
+                }
+            }
+        }
+    }
+
+    /// Puts back what was asked for at the wrong moment.
+    fn ask_later(&mut self, ask: &Ask) {
+        if self.is_goodbye_asked_by(ask.request) {
+            if let Goodbye::Pending(Pending { why, again, .. }) = self.ending.goodbye {
+                self.ending.goodbye = Goodbye::Wanted { why, again };
+            }
+        } else {
+            self.waiting.put_back(ask, ask.again);
+        }
+    }
+
+    fn on_done(&mut self, command: CommandId, outcome: Outcome) {
+        match outcome {
+            Outcome::HungUp => {
+                if let HangUp::Asked { reason, command: asked, .. } = self.ending.hang_up
+                    && asked == command
+                {
+                    self.ending.hang_up = HangUp::Accepted { reason, since: self.now };
+                }
+            }
+            Outcome::HangUpFailed => {
+                if let HangUp::Asked { command: asked, .. } = self.ending.hang_up
+                    && asked == command
+                {
+                    self.hang_up_failed();
+                }
+            }
+            Outcome::RecordingStarted | Outcome::RecordingFailed => {}
+            Outcome::ToolAnswered(output) => {
+                if let Some(finished) = self.tools.done(command, output) {
+                    self.tool_finished(&finished, false);
+                }
+            }
+            Outcome::ToolFailed(output) => {
+                if let Some(finished) = self.tools.done(command, output) {
+                    self.tool_finished(&finished, true);
+                }
+            }
+        }
+    }
+
+    fn tool_finished(&mut self, finished: &Finished, failed: bool) {
+        let after = self.now.since(finished.since);
+        let started = finished.since.since(self.stream_started.unwrap_or_default()).as_millis() as u64;
+        let run = self.tool_runs.iter_mut().find(|run| {
+            run.name == finished.name && run.start_ms == started && run.took_ms.is_none()
+        });
+        if let Some(run) = run {
+            run.took_ms = Some(after.as_millis() as u64);
+            run.failed = failed;
+        }
+        self.note(Note::ToolFinished { call: finished.call, after, failed });
+    }
+
+    fn on_operator(&mut self, input: OperatorInput) {
+        match input {
+            OperatorInput::HangUp => {
+                if self.ending.is_streaming() {
+                    self.hang_up(EndReason::OperatorHungUp);
+                } else {
+                    self.end(EndReason::OperatorHungUp);
+                }
+            }
+            OperatorInput::Say { text, force } => {
+                if self.waiting.says.len() >= self.config.says_max {
+                    return self.note(Note::NotAsking {
+                        reason: Reason::Say,
+                        guard: Guard::ResponseActive,
+                        waits: false,
+                    });
+                }
+                if force {
+                    self.interrupt();
+                    self.waiting.says.push_front(Say { text });
+                } else {
+                    self.waiting.says.push_back(Say { text });
+                }
+            }
+        }
+    }
+
+    // ── What has become due ──────────────────────────────────────────────────────────────────────────────────────
+
+    /// Does everything that the state asks for now. The order is the order of the outputs.
+    fn settle(&mut self) {
+        self.playback.expire_marks(self.now, &self.config);
+        self.settle_carrier();
+        self.settle_model();
+        self.settle_floor();
+        self.settle_tools();
+        self.settle_silence();
+        self.settle_goodbye();
+        self.settle_edits();
+        self.settle_asking();
+        self.settle_sending();
+        self.settle_speaking();
+    }
+
+    /// What the carrier owes us (L7, H1, H10, N1, N7).
+    fn settle_carrier(&mut self) {
+        let due = self.ending.deadline(&self.config).is_some_and(|at| at <= self.now);
+        if due {
+            match (self.ending.life, self.ending.hang_up) {
+                (Life::Announced { .. }, _) => self.end(EndReason::NeverStarted),
+                (Life::StreamLost { .. }, _) => self.end(EndReason::StreamLost),
+                (Life::Streaming { .. }, HangUp::Asked { .. }) => self.hang_up_failed(),
+                (Life::Streaming { .. }, HangUp::Retry { reason, attempt, .. }) => {
+                    self.ask_to_hang_up(reason, attempt + 1);
+                }
+                // The carrier agreed, and did nothing.
+                (Life::Streaming { .. }, HangUp::Accepted { reason, .. }) => self.end(reason),
+                (Life::Made | Life::Ended(_), _) | (Life::Streaming { .. }, HangUp::No) => {}
+            }
+        }
+        if self.ending.is_streaming() {
+            if self.uplink.is_silent(self.now, &self.config) {
+                self.on_stream_gone();
+            } else if self.gap_deadline().is_some_and(|at| at <= self.now) {
+                self.uplink.fill_gap();
+                let bytes = (GAP_FILL.as_millis() as u32) * 8;
+                self.outputs.push_back(Output::ForwardSilence { bytes });
+            }
+        }
+    }
+
+    /// What the model owes us (R10).
+    fn settle_model(&mut self) {
+        let late = [self.link.deadline(&self.config), self.slot_deadline()];
+        if late.into_iter().flatten().any(|at| at <= self.now)
+            && let Some(epoch) = self.link.epoch()
+        {
+            self.note(Note::ModelLost { epoch, fatal: false });
+            self.give_the_model_up();
+        }
+    }
+
+    /// Whether the caller meant it (B4, B5).
+    fn settle_floor(&mut self) {
+        if self.floor.speaks_into_protection() && !self.is_protected() {
+            self.floor.protection_ended();
+            if self.playback.is_audible(self.now) {
+                self.caller_took_the_floor();
+            }
+        }
+        if self.floor.free_the_floor(self.now, &self.config) {
+            self.note(Note::CallerStopped);
+        }
+        if let Some(verdict) = self.floor.decide(self.now, &self.config) {
+            self.apply(verdict);
+        }
+    }
+
+    fn apply(&mut self, verdict: Verdict) {
+        self.playback.resume();
+        match verdict {
+            Verdict::Meant { items } => {
+                self.interrupt();
+                for item in items {
+                    self.want_turn(item);
+                }
+            }
+            Verdict::Nothing { items, back_channel } => {
+                if back_channel {
+                    self.interruptions.back_channel += 1;
+                } else {
+                    self.interruptions.false_alarm += 1;
+                }
+                self.note(Note::Resumed { back_channel });
+                for item in items {
+                    self.delete_caller_item(item);
+                }
+            }
+        }
+    }
+
+    fn settle_tools(&mut self) {
+        while let Some(finished) = self.tools.expire(self.now, &self.config) {
+            self.tool_finished(&finished, true);
+        }
+        if !self.link.is_ready() {
+            return;
+        }
+        let generating = self.slot.occupant().map(|active| active.response);
+        while let Some((call, output)) = self.tools.tell(generating) {
+            let request = self.request();
+            self.outputs.push_back(Output::Model(ModelOutput::ToolOutput { request, call, output }));
+        }
+        if self.tools.all_told() {
+            self.waiting.tool = Some(Again(false));
+        }
+    }
+
+    /// Silence, and the length of the call (N8).
+    fn settle_silence(&mut self) {
+        let quiet = self.ending.is_streaming()
+            && self.link.is_ready()
+            && !self.floor.is_caller_speaking()
+            && !self.floor.is_held()
+            && self.slot.is_idle()
+            && self.waiting.is_empty()
+            && !self.tools.any_running()
+            && !self.playback.is_audible(self.now)
+            && self.ending.goodbye == Goodbye::None
+            && !self.ending.hang_up.is_issued();
+        match self.idle.observe(quiet, self.now, &self.config) {
+            None => {}
+            Some(Silence::Ask) => self.waiting.idle_prompt = true,
+            Some(Silence::SayGoodbye) => self.want_goodbye(EndReason::Silence),
+        }
+        if self.call_length_deadline().is_some_and(|at| at <= self.now) {
+            if std::mem::replace(&mut self.call_max_reached, true) {
+                self.hang_up(EndReason::MaxDuration);
+            } else if self.ending.goodbye == Goodbye::None {
+                self.want_goodbye(EndReason::MaxDuration);
+            }
+        }
+        if let Greeting::AfterCallee { until } = self.greeting
+            && until <= self.now
+        {
+            self.want_greeting();
+        }
+    }
+
+    /// Was the goodbye heard? (H2)
+    fn settle_goodbye(&mut self) {
+        if self.ending.goodbye_is_due(self.goodbye_facts()) {
+            let (reason, via) = match self.ending.goodbye {
+                Goodbye::Pending(Pending { why, via, .. }) => (why, via),
+                Goodbye::Unspoken { why } => (why, Via::Unspoken),
+                Goodbye::None | Goodbye::Wanted { .. } => return,
+            };
+            self.note(Note::GoodbyeDone { via });
+            self.hang_up(reason);
+        }
+    }
+
+    fn goodbye_facts(&self) -> Facts {
+        let (audio_complete, heard) = match self.ending.goodbye {
+            Goodbye::Pending(Pending { bound: Bound::Response(response), .. }) => (
+                self.memory.get(response).is_some_and(|ended| !ended.cancelled),
+                self.playback.is_finished(response),
+            ),
+            Goodbye::Unspoken { .. } => (true, !self.playback.is_audible(self.now)),
+            Goodbye::None | Goodbye::Wanted { .. } | Goodbye::Pending(_) => (false, false),
+        };
+        Facts {
+            audio_complete,
+            drained: self.playback.is_drained(),
+            heard,
+            caller_speaking: self.floor.is_caller_speaking(),
+            held: self.floor.is_held(),
+            slot_idle: self.slot.is_idle(),
+        }
+    }
+
+    fn settle_edits(&mut self) {
+        if !self.slot.is_idle() || !self.link.is_ready() {
+            return;
+        }
+        while let Some(edit) = self.edits.to_repeat() {
+            let request = self.request();
+            self.outputs.push_back(Output::Model(edit.as_output(request)));
+        }
+    }
+
+    /// Asks for what waits, as far as the guards let it (R1–R3).
+    fn settle_asking(&mut self) {
+        let Some(reason) = self.next_reason() else {
+            self.refused = None;
+            return;
+        };
+        if let Some(guard) = self.guard(reason) {
+            let waits = reason != Reason::IdlePrompt;
+            if !waits {
+                self.waiting.idle_prompt = false;
+            }
+            if self.refused != Some((reason, guard)) {
+                self.refused = waits.then_some((reason, guard));
+                self.note(Note::NotAsking { reason, guard, waits });
+            }
+            return;
+        }
+        self.refused = None;
+        let request = self.request();
+        let (text, answers, again) = match reason {
+            Reason::Greeting => {
+                let (_, answers, again) = self.waiting.take(reason);
+                (self.config.greeting.clone(), answers, again)
+            }
+            Reason::CallerTurn | Reason::ToolResult | Reason::Say | Reason::IdlePrompt => self.waiting.take(reason),
+            Reason::Farewell => match self.ending.goodbye {
+                Goodbye::Wanted { why, again } => {
+                    self.ending.goodbye = Goodbye::Pending(Pending {
+                        why,
+                        bound: Bound::Request(request),
+                        via: Via::AudioDone,
+                        again,
+                    });
+                    self.note(Note::GoodbyePending { response: None });
+                    (None, None, again)
+                }
+                Goodbye::None | Goodbye::Pending(_) | Goodbye::Unspoken { .. } => return,
+            },
+        };
+        let (tx_queue, out_queue) = self.playback.queues(&self.config);
+        self.note(Note::Asking {
+            request,
+            reason,
+            previous: self.memory.last(),
+            agent_speaking: !self.speaking.is_empty(),
+            tx_queue,
+            out_queue,
+        });
+        let output = ModelOutput::CreateResponse { request, reason, text: text.clone() };
+        self.outputs.push_back(Output::Model(output));
+        let ask = Ask { request, reason, text, answers, at: self.now, again };
+        self.slot = Slot::Requested { ask, cancel: false };
+    }
+
+    /// Reasons to speak, in their order: a goodbye comes after what is still to be said.
+    fn next_reason(&self) -> Option<Reason> {
+        let farewell = matches!(self.ending.goodbye, Goodbye::Wanted { .. }).then_some(Reason::Farewell);
+        match self.waiting.first(self.now) {
+            Some(Reason::IdlePrompt) | None => farewell.or(self.waiting.first(self.now)),
+            first => first,
+        }
+    }
+
+    /// The guards of R2, in their order.
+    fn guard(&self, reason: Reason) -> Option<Guard> {
+        if !self.link.is_open() || !self.ending.is_streaming() {
+            return Some(Guard::NoConnection);
+        }
+        if !self.link.is_ready() {
+            return Some(Guard::NotConfigured);
+        }
+        if reason != Reason::Greeting && (self.floor.is_caller_speaking() || self.floor.is_held()) {
+            return Some(Guard::CallerSpeaking);
+        }
+        if self.ending.goodbye.is_pending() || self.ending.hang_up.is_issued() {
+            return Some(Guard::GoodbyePending);
+        }
+        (!self.slot.is_idle() || self.collided_until.is_some_and(|until| self.now < until))
+            .then_some(Guard::ResponseActive)
+    }
+
+    fn settle_sending(&mut self) {
+        if !self.ending.is_streaming() {
+            return;
+        }
+        while let Some(sending) = self.playback.send(self.now, &self.config) {
+            match sending {
+                Sending::Mark(mark) => self.outputs.push_back(Output::SendMark(mark)),
+                Sending::Audio { span, pad, plays_at, response, item } => {
+                    self.outputs.push_back(Output::SendAudio { span, pad, plays_at });
+                    self.sent_frame(response, item, plays_at, playing_time(u64::from(span.len)));
+                }
+            }
+        }
+    }
+
+    /// Takes note of a frame that went out; everything else that it sets off is a command (A5).
+    fn sent_frame(&mut self, response: ResponseId, item: ItemId, plays_at: CallTime, duration: Duration) {
+        self.transcript.agent_plays(item, plays_at, plays_at + duration);
+        if self.latency.first_agent_speech.is_none()
+            && let Some(started) = self.stream_started
+        {
+            self.latency.first_agent_speech = Some(self.now.since(started).as_millis() as u32);
+        }
+        if self.greeting_response == Some(response) {
+            self.greeting_began.get_or_insert(self.now);
+        }
+        if self.caller_stopped.is_some() && self.answers_caller(response) {
+            let stopped = self.caller_stopped.take().unwrap_or(self.now);
+            if self.latency.response_latency.len() < SAMPLES_MAX {
+                self.latency.response_latency.push(self.now.since(stopped).as_millis() as u32);
+            }
+        }
+        if self.carrier_recording == Recording::Wanted {
+            // The first frame was sent, not merely accepted (C2).
+            self.carrier_recording = Recording::Asked;
+            let command = self.command();
+            self.outputs.push_back(Output::Do(command, Command::StartRecording));
+        }
+    }
+
+    /// Who the caller hears (R7).
+    fn settle_speaking(&mut self) {
+        while let Some(response) = self.speaking.front().copied() {
+            let generating = self.slot.active().is_some_and(|active| active.response == response);
+            if generating || self.playback.is_response_audible(response, self.now) {
+                break;
+            }
+            self.speaking.pop_front();
+            self.note(Note::AgentStopped { response });
+        }
+    }
+
+    // ── What is done ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// The caller interrupts: one atomic step, in this order (B1).
+    fn interrupt(&mut self) {
+        let audible = self.playback.is_audible(self.now);
+        let unheard_ms = playing_time(self.playback.unheard_bytes(self.now)).as_millis() as u32;
+        self.stop_playing();
+        self.withdraw_goodbye();
+        self.take_back_unheard();
+        let announced = self.announced_messages();
+        let response = self.slot.occupant().map(|active| active.response).or(self.speaking.back().copied());
+        let was_active = !self.slot.is_idle() && !self.slot.is_cancelled();
+        self.cancel_response();
+        let mut heard_ms = 0;
+        let items = self.playback.discard();
+        for heard in &items {
+            self.transcript.agent_cut(*heard, self.now);
+            let item = heard.item;
+            let item_ms = playing_time(heard.heard_bytes).as_millis() as u32;
+            heard_ms = item_ms;
+            if item_ms == 0 {
+                self.transcript.forget(item);
+                self.edit(Edit::Delete { item });
+            } else if heard.heard_bytes < heard.accepted_bytes || !heard.complete {
+                self.edit(Edit::Truncate { item, heard_ms: item_ms });
+            }
+        }
+        for item in announced {
+            if !items.iter().any(|heard| heard.item == item) {
+                self.edit(Edit::Delete { item });
+            }
+        }
+        if audible || was_active {
+            self.interruptions.meant += 1;
+            self.note(Note::Interrupted { response, heard_ms, unheard_ms });
+        }
+    }
+
+    /// Stops sending and empties the carrier's buffer; what was not heard is back in the queue.
+    fn stop_playing(&mut self) {
+        if self.playback.clear(self.now) {
+            self.outputs.push_back(Output::Clear);
+        }
+    }
+
+    /// Messages announced by the response in the slot, of which nothing may have been accepted.
+    fn announced_messages(&self) -> Vec<ItemId> {
+        let Some(active) = self.slot.active() else { return Vec::new() };
+        let spoken = |item: &ItemId| self.transcript.has_audio(*item);
+        active
+            .items
+            .iter()
+            .filter(|(item, kind)| *kind == ItemKind::Message && !spoken(item))
+            .map(|(item, _)| *item)
+            .collect()
+    }
+
+    /// A response of which nothing was sent leaves its reason behind, to be answered with the next (T1).
+    fn take_back_unheard(&mut self) {
+        let ask = match &self.slot {
+            Slot::Requested { ask, cancel: false } => Some(ask),
+            Slot::Active(active) if !self.playback.has_sent(active.response) && !active.called_tools => {
+                active.ask.as_ref()
+            }
+            Slot::Idle | Slot::Requested { .. } | Slot::Active(_) | Slot::Cancelling { .. } => None,
+        };
+        // A greeting is said once, heard or not (G1).
+        if let Some(ask) = ask.filter(|ask| ask.reason != Reason::Greeting).cloned() {
+            self.waiting.put_back(&ask, ask.again);
+        }
+    }
+
+    /// One cancel per response; before its `created` it is remembered (B6).
+    fn cancel_response(&mut self) {
+        match std::mem::take(&mut self.slot) {
+            Slot::Requested { ask, .. } => self.slot = Slot::Requested { ask, cancel: true },
+            Slot::Active(active) => {
+                let request = self.request();
+                let response = active.response;
+                self.slot = Slot::Cancelling { active, since: self.now, request };
+                if self.config.abilities.cancels {
+                    self.outputs.push_back(Output::Model(ModelOutput::CancelResponse { request, response }));
+                }
+                if self.ending.goodbye.is_bound_to(response) {
+                    self.withdraw_goodbye();
+                }
+            }
+            other @ (Slot::Idle | Slot::Cancelling { .. }) => self.slot = other,
+        }
+    }
+
+    /// The response is over; nothing of it will be accepted any more.
+    fn retire(&mut self, active: Active, cancelled: bool) {
+        let response = active.response;
+        self.playback.close_response(response);
+        self.memory.remember(Ended {
+            response,
+            answers: active.ask.as_ref().and_then(|ask| ask.answers),
+            cancelled,
+            said: active.said,
+        });
+        if cancelled && self.ending.goodbye.is_bound_to(response) {
+            self.withdraw_goodbye();
+        }
+        self.slot = Slot::Idle;
+    }
+
+    fn want_goodbye(&mut self, why: EndReason) {
+        self.ending.goodbye = Goodbye::Wanted { why, again: false };
+        self.note(Note::GoodbyeWanted { why });
+    }
+
+    /// The goodbye is in this response. `complete`: its audio was complete when that became known (H6).
+    ///
+    /// A caller who has taken the floor since has moved on; that response is not a goodbye any more (H7).
+    fn pend_goodbye(&mut self, why: EndReason, bound: Bound, complete: bool) {
+        if self.has_moved_on(bound) {
+            return;
+        }
+        self.floor.goodbye_was_said();
+        // One that was wanted for another reason keeps it.
+        let why = self.ending.goodbye.why().unwrap_or(why);
+        let via = if complete { Via::TranscriptDone } else { Via::AudioDone };
+        self.ending.goodbye = Goodbye::Pending(Pending { why, bound, via, again: false });
+        let response = match bound {
+            Bound::Response(response) => Some(response),
+            Bound::Request(_) => None,
+        };
+        self.note(Note::GoodbyePending { response });
+    }
+
+    /// Whether the conversation has left this response behind.
+    fn has_moved_on(&self, bound: Bound) -> bool {
+        let is_newest = match (bound, &self.slot) {
+            (Bound::Request(bound), _) => self.slot.ask().is_some_and(|ask| ask.request == bound),
+            (Bound::Response(_), Slot::Requested { .. }) => false,
+            (Bound::Response(bound), Slot::Active(active) | Slot::Cancelling { active, .. }) => active.response == bound,
+            (Bound::Response(bound), Slot::Idle) => self.memory.last() == Some(bound),
+        };
+        !is_newest || self.waiting.turn.is_some() || (self.floor.is_caller_speaking() && !self.floor.is_held())
+    }
+
+    fn withdraw_goodbye(&mut self) {
+        // Without a model there is nothing to go on with.
+        if self.ending.goodbye != Goodbye::None && self.link != Link::Gone {
+            self.ending.goodbye = Goodbye::None;
+            self.note(Note::GoodbyeWithdrawn);
+        }
+    }
+
+    /// The response that was to say goodbye failed, or said nothing: once more, then without words (H2).
+    fn goodbye_came_to_nothing(&mut self) {
+        if let Goodbye::Pending(Pending { why, again, .. }) = self.ending.goodbye {
+            self.ending.goodbye = if again { Goodbye::Unspoken { why } } else { Goodbye::Wanted { why, again: true } };
+        }
+    }
+
+    fn is_goodbye_asked_by(&self, request: RequestId) -> bool {
+        matches!(self.ending.goodbye, Goodbye::Pending(Pending { bound: Bound::Request(asked), .. }) if asked == request)
+    }
+
+    fn want_greeting(&mut self) {
+        self.greeting = Greeting::Asked;
+        self.waiting.greeting = Some(Again(false));
+    }
+
+    /// The one executor of hang-ups (H1).
+    fn hang_up(&mut self, reason: EndReason) {
+        if !self.ending.hang_up.is_issued() {
+            self.ask_to_hang_up(reason, 1);
+        }
+    }
+
+    fn ask_to_hang_up(&mut self, reason: EndReason, attempt: u32) {
+        let command = self.command();
+        // Issued before it is asked for (H3).
+        self.ending.hang_up = HangUp::Asked { reason, attempt, command, since: self.now };
+        self.note(Note::HangingUp { reason, attempt });
+        self.outputs.push_back(Output::Do(command, Command::HangUp));
+    }
+
+    fn hang_up_failed(&mut self) {
+        if let HangUp::Asked { reason, attempt, .. } = self.ending.hang_up {
+            if attempt < self.config.hang_up_attempts {
+                let at = self.now + self.config.hang_up_retry;
+                self.ending.hang_up = HangUp::Retry { reason, attempt, at };
+            } else {
+                // The socket is the last resort; the carrier's document ends the call (H10).
+                self.end(reason);
+            }
+        }
+    }
+
+    /// Ends the call, once (L7, L9).
+    fn end(&mut self, reason: EndReason) {
+        if self.ending.is_over() {
+            return;
+        }
+        let socket_open = self.ending.is_streaming();
+        if socket_open {
+            self.playback.clear(self.now);
+        }
+        for heard in self.playback.discard() {
+            self.transcript.agent_cut(heard, self.now);
+        }
+        self.ending.life = Life::Ended(reason);
+        self.ending.goodbye = Goodbye::None;
+        self.waiting = Waiting::default();
+        self.slot = Slot::Idle;
+        self.speaking.clear();
+        if socket_open {
+            self.outputs.push_back(Output::CloseCarrier);
+        }
+        if self.link.epoch().is_some() {
+            self.outputs.push_back(Output::CloseModel);
+        }
+        self.link = Link::Gone;
+        self.outputs.push_back(Output::Ended(reason));
+    }
+
+    fn connect_model(&mut self) {
+        let epoch = Epoch(1);
+        self.link = Link::Connecting { epoch, since: self.now };
+        let command = self.command();
+        self.outputs.push_back(Output::Do(command, Command::ConnectModel { epoch }));
+    }
+
+    /// No hope of the model: what was accepted plays out, then the call is hung up (R9, R10).
+    fn give_the_model_up(&mut self) {
+        if self.link == Link::Gone {
+            return;
+        }
+        self.outputs.push_back(Output::CloseModel);
+        self.link = Link::Gone;
+        self.uplink.forget_held();
+        if let Slot::Active(active) | Slot::Cancelling { active, .. } = std::mem::take(&mut self.slot) {
+            // A goodbye of which all audio was taken still counts; this one's was not.
+            let response = active.response;
+            self.playback.close_response(response);
+        }
+        self.waiting = Waiting::default();
+        self.overtaken = None;
+        self.tools.forget();
+        if self.floor.forget().is_some() {
+            self.playback.resume();
+        }
+        let complete = matches!(
+            self.ending.goodbye,
+            Goodbye::Pending(Pending { bound: Bound::Response(response), .. }) if self.memory.get(response).is_some()
+        );
+        if !complete {
+            self.ending.goodbye = Goodbye::Unspoken { why: EndReason::ModelFailed };
+        }
+    }
+
+    fn delete_caller_item(&mut self, item: ItemId) {
+        self.transcript.forget(item);
+        self.edit(Edit::Delete { item });
+    }
+
+    /// Tells the model what was not heard (B1).
+    fn edit(&mut self, edit: Edit) {
+        if self.config.abilities.truncates {
+            let request = self.request();
+            self.edits.sent(request, edit);
+            self.outputs.push_back(Output::Model(edit.as_output(request)));
+        }
+    }
+
+    fn drop_audio(&mut self, reason: DropReason, bytes: u32) {
+        *self.dropped_out.entry(reason).or_default() += 1;
+        self.note(Note::Dropped { reason, bytes });
+    }
+
+    fn note(&mut self, note: Note) {
+        self.outputs.push_back(Output::Note(note));
+    }
+
+    fn request(&mut self) -> RequestId {
+        self.next_request += 1;
+        RequestId(self.next_request)
+    }
+
+    fn command(&mut self) -> CommandId {
+        self.next_command += 1;
+        CommandId(self.next_command)
+    }
+
+    // ── Questions ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Whether the response is in the slot or remembered.
+    fn is_known(&self, response: ResponseId) -> bool {
+        self.slot.occupant().is_some_and(|active| active.response == response) || self.memory.get(response).is_some()
+    }
+
+    /// Whether this response answers a turn of the caller.
+    fn answers_caller(&self, response: ResponseId) -> bool {
+        match self.slot.occupant() {
+            Some(active) if active.response == response => {
+                active.ask.as_ref().is_none_or(|ask| ask.reason == Reason::CallerTurn)
+            }
+            _ => self.memory.get(response).is_some_and(|ended| ended.answers.is_some()),
+        }
+    }
+
+    /// The greeting is being heard, and may not be interrupted now (B5).
+    fn is_protected(&self) -> bool {
+        self.protected_until().is_some_and(|until| self.now < until)
+    }
+
+    fn protected_until(&self) -> Option<CallTime> {
+        let limit = match self.config.protect_greeting {
+            ProtectGreeting::None => return None,
+            ProtectGreeting::First(duration) => Some(duration),
+            ProtectGreeting::All => None,
+        };
+        let started = self.stream_started?;
+        let greeting_asked = self.slot.ask().is_some_and(|ask| ask.reason == Reason::Greeting);
+        let greeting_heard = self.greeting_response.is_some_and(|greeting| self.speaking.contains(&greeting));
+        if !(greeting_asked || greeting_heard || self.waiting.greeting.is_some()) {
+            return None;
+        }
+        match limit {
+            Some(limit) => Some(self.greeting_began.unwrap_or(self.now).max(started) + limit),
+            None => Some(CallTime::from_micros(u64::MAX)),
+        }
+    }
+
+    fn protection_ends(&self) -> Option<CallTime> {
+        let at = self.protected_until()?;
+        (self.floor.speaks_into_protection() && at > self.now && at != CallTime::from_micros(u64::MAX)).then_some(at)
+    }
+
+    fn slot_deadline(&self) -> Option<CallTime> {
+        match &self.slot {
+            Slot::Idle => None,
+            Slot::Requested { ask, .. } => Some(ask.at + self.config.requested_timeout),
+            Slot::Active(active) if active.first_output.is_none() => {
+                Some(active.since + self.config.first_audio_timeout)
+            }
+            Slot::Active(active) => Some(active.since + self.config.response_max),
+            Slot::Cancelling { since, .. } => Some(*since + self.config.cancel_timeout),
+        }
+    }
+
+    fn gap_deadline(&self) -> Option<CallTime> {
+        let listening = self.ending.is_streaming() && self.link.is_ready();
+        let gap = (listening && self.floor.is_caller_speaking()).then(|| self.uplink.gap_deadline(&self.config));
+        let lost = self.ending.is_streaming().then(|| self.uplink.silence_deadline(&self.config));
+        [gap.flatten(), lost.flatten()].into_iter().flatten().min()
+    }
+
+    fn call_length_deadline(&self) -> Option<CallTime> {
+        let Life::Streaming { since } = self.ending.life else { return None };
+        if self.ending.hang_up.is_issued() {
+            return None;
+        }
+        let grace = if self.call_max_reached { self.config.call_max_grace } else { Duration::ZERO };
+        Some(since + self.config.call_max + grace)
+    }
+
+    fn waiting_deadline(&self) -> Option<CallTime> {
+        let patience = self.waiting.turn.map(|turn| turn.not_before).filter(|at| *at > self.now);
+        let collision = self.collided_until.filter(|at| *at > self.now && self.next_reason().is_some());
+        [patience, collision].into_iter().flatten().min()
+    }
+
+    fn greeting_deadline(&self) -> Option<CallTime> {
+        match self.greeting {
+            Greeting::AfterCallee { until } => Some(until),
+            Greeting::Due | Greeting::Asked => None,
+        }
+    }
+
+    fn next_frame(&self) -> Option<CallTime> {
+        self.ending.is_streaming().then(|| self.playback.next_send(self.now, &self.config)).flatten()
+    }
+
+    /// What must hold after every input, in release too: a call that breaks a rule is given up rather than continued.
+    fn check(&self) {
+        let checks = [self.playback.check(), self.uplink.check(), self.check_whole()];
+        for check in checks {
+            if let Err(broken) = check {
+                panic!("at {}: {broken}", self.now);
+            }
+        }
+    }
+
+    fn check_whole(&self) -> Result<(), &'static str> {
+        let over = self.ending.is_over();
+        if over && (self.ending.goodbye != Goodbye::None || !self.slot.is_idle() || !self.waiting.is_empty()) {
+            return Err("L9: ending withdraws the goodbye and everything that waits");
+        }
+        if self.ending.goodbye_is_due(self.goodbye_facts()) {
+            return Err("H2: a goodbye that is due was not carried out");
+        }
+        if !over && self.poll_timeout().is_none_or(|deadline| deadline.at <= self.now) && self.ending.life != Life::Made {
+            return Err("N12: something waits without a limit, or a deadline stayed due");
+        }
+        Ok(())
+    }
+}
+
+/// The function by which the agent ends a call (H11).
+pub const END_CALL: &str = "end_call";

@@ -1,0 +1,449 @@
+//! What the caller hears: the paced queue, the audio lying at the carrier, and how much of it was heard (A1–A8).
+//!
+//! All accepted audio has a *place*: its distance in bytes from the first byte ever accepted, in the order in which it
+//! is to be played. Three places move along it, `heard ≤ sent ≤ accepted`, and everything that depends on "what did
+//! they hear" is a question about them: truncation, going on after a hold, goodbye, the transcript.
+//!
+//! ```text
+//!          confirmed        heard(now)        sent                accepted
+//!  ────────────┼────────────────┼───────────────┼────────────────────┤
+//!   by marks   │ by the clock   │ at the carrier│ the paced queue    │
+//! ```
+//!
+//! Two clocks run over sent audio. The *pace* decides when the next frame goes; it knows only when frames were sent, so
+//! a slow mark can never hold audio back (A3). The *hearing* decides what was heard; it is the same chain, put right by
+//! every mark that comes back (A7).
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::config::CallConfig;
+use crate::id::{ItemId, MarkId, ResponseId};
+use crate::output::Span;
+use crate::time::CallTime;
+
+/// 20 ms of G.711.
+pub const FRAME_BYTES: u32 = 160;
+
+/// How long `bytes` of G.711 take to play.
+pub const fn playing_time(bytes: u64) -> Duration {
+    Duration::from_micros(bytes * 125)
+}
+
+/// How many whole bytes of G.711 play in this time.
+const fn bytes_in(duration: Duration) -> u64 {
+    duration.as_micros() as u64 / 125
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Playback {
+    /// Accepted audio of which something was not confirmed yet, in playing order.
+    segments: VecDeque<Segment>,
+    /// Frames at the carrier, not confirmed yet. Bounded by the lead and `mark_grace`.
+    in_flight: VecDeque<InFlight>,
+    accepted: u64,
+    sent: u64,
+    confirmed: u64,
+    /// When the last frame sent would have been played if all had gone as sent.
+    pace_end: CallTime,
+    epoch: u32,
+    marks_sent: u32,
+    bytes_since_mark: u32,
+    /// Sending stopped, while it is not known whether the caller meant to interrupt (B4).
+    paused: bool,
+    /// Bytes ever kept by the driver; positions of `Span` count from its first.
+    kept: u64,
+    /// Frames ever sent.
+    frames_sent: u64,
+}
+
+/// A stretch of one item's audio, contiguous at the driver.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Segment {
+    place: u64,
+    len: u64,
+    kept_at: u64,
+    response: ResponseId,
+    item: ItemId,
+    /// Bytes of the item before this segment.
+    item_offset: u64,
+    /// No more audio of the item will follow.
+    closed: bool,
+}
+
+impl Segment {
+    fn end(&self) -> u64 {
+        self.place + self.len
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct InFlight {
+    /// Place of its end.
+    end: u64,
+    audio_bytes: u32,
+    /// With the silence that fills up a tail.
+    played_bytes: u32,
+    sent_at: CallTime,
+    play_end: CallTime,
+    mark: Option<u32>,
+}
+
+impl InFlight {
+    fn duration(&self) -> Duration {
+        playing_time(u64::from(self.played_bytes))
+    }
+}
+
+/// What goes to the carrier next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sending {
+    Audio { span: Span, pad: u32, plays_at: CallTime, response: ResponseId, item: ItemId },
+    Mark(MarkId),
+}
+
+/// How much of an item was heard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ItemHeard {
+    pub response: ResponseId,
+    pub item: ItemId,
+    pub heard_bytes: u64,
+    pub accepted_bytes: u64,
+    /// All audio of the item had been given.
+    pub complete: bool,
+}
+
+impl Playback {
+    /// Takes audio of an item at the end of the queue. False, and nothing taken, when the response would have more
+    /// waiting than `response_audio_max` (A1).
+    pub fn accept(&mut self, response: ResponseId, item: ItemId, bytes: u32, config: &CallConfig) -> bool {
+        let waiting: u64 = self
+            .segments
+            .iter()
+            .filter(|segment| segment.response == response)
+            .map(|segment| segment.end().saturating_sub(segment.place.max(self.sent)))
+            .sum();
+        if playing_time(waiting + u64::from(bytes)) > config.response_audio_max {
+            return false;
+        }
+        match self.segments.back_mut() {
+            // Nothing can have been kept in between: what is accepted is kept, and goes to the back.
+            Some(last) if last.item == item && !last.closed => last.len += u64::from(bytes),
+            _ => {
+                let item_offset = self
+                    .segments
+                    .iter()
+                    .rev()
+                    .find(|segment| segment.item == item)
+                    .map_or(0, |segment| segment.item_offset + segment.len);
+                self.segments.push_back(Segment {
+                    place: self.accepted,
+                    len: u64::from(bytes),
+                    kept_at: self.kept,
+                    response,
+                    item,
+                    item_offset,
+                    closed: false,
+                });
+            }
+        }
+        self.accepted += u64::from(bytes);
+        self.kept += u64::from(bytes);
+        true
+    }
+
+    /// All audio of this item was given.
+    pub fn close_item(&mut self, item: ItemId) {
+        for segment in self.segments.iter_mut().filter(|segment| segment.item == item) {
+            segment.closed = true;
+        }
+    }
+
+    /// All audio of this response was given.
+    pub fn close_response(&mut self, response: ResponseId) {
+        for segment in self.segments.iter_mut().filter(|segment| segment.response == response) {
+            segment.closed = true;
+        }
+    }
+
+    /// What may be sent at this moment, noted as sent. Call until `None`.
+    pub fn send(&mut self, now: CallTime, config: &CallConfig) -> Option<Sending> {
+        if let Some(mark) = self.mark_due(config) {
+            return Some(Sending::Mark(mark));
+        }
+        let (index, audio_bytes, pad) = self.next_frame(now, config)?;
+        let played_bytes = audio_bytes + pad;
+        let duration = playing_time(u64::from(played_bytes));
+        if now < self.pace_end_for(duration, config) {
+            return None;
+        }
+        let plays_at = self.hearing_end().max(now);
+        self.pace_end = self.pace_end.max(now) + duration;
+        let segment = &self.segments[index];
+        let sending = Sending::Audio {
+            span: Span { start: segment.kept_at + (self.sent - segment.place), len: audio_bytes },
+            pad,
+            plays_at,
+            response: segment.response,
+            item: segment.item,
+        };
+        // The first frame of an utterance is marked at once, so that the clock starts right.
+        let first = self.in_flight.is_empty() || self.hearing_end() < now;
+        self.sent += u64::from(audio_bytes);
+        self.frames_sent += u64::from(played_bytes.div_ceil(FRAME_BYTES));
+        self.bytes_since_mark = if first { u32::MAX } else { self.bytes_since_mark.saturating_add(played_bytes) };
+        self.in_flight.push_back(InFlight {
+            end: self.sent,
+            audio_bytes,
+            played_bytes,
+            sent_at: now,
+            play_end: plays_at + duration,
+            mark: None,
+        });
+        Some(sending)
+    }
+
+    /// The moment at which `send` will have something, `None` while only new audio could change that.
+    pub fn next_send(&self, now: CallTime, config: &CallConfig) -> Option<CallTime> {
+        let (_, audio_bytes, pad) = self.next_frame(now, config)?;
+        Some(self.pace_end_for(playing_time(u64::from(audio_bytes + pad)), config).max(now))
+    }
+
+    /// A mark came back. One of an older epoch was flushed by a `clear` and says nothing about what was heard.
+    pub fn mark_returned(&mut self, mark: MarkId, now: CallTime) {
+        if mark.epoch != self.epoch {
+            return;
+        }
+        let Some(index) = self.in_flight.iter().position(|frame| frame.mark == Some(mark.seq)) else {
+            return;
+        };
+        self.confirmed = self.in_flight[index].end;
+        self.in_flight.drain(..=index);
+        let mut before = now;
+        for frame in &mut self.in_flight {
+            frame.play_end = frame.sent_at.max(before) + frame.duration();
+            before = frame.play_end;
+        }
+        self.forget_heard();
+    }
+
+    /// Gives up waiting for marks that are overdue (A8).
+    pub fn expire_marks(&mut self, now: CallTime, config: &CallConfig) {
+        while let Some(frame) = self.in_flight.front()
+            && frame.play_end + config.mark_grace <= now
+        {
+            self.confirmed = frame.end;
+            self.in_flight.pop_front();
+        }
+        self.forget_heard();
+    }
+
+    /// When the next wait for a mark ends (A8).
+    pub fn marks_expire(&self, config: &CallConfig) -> Option<CallTime> {
+        self.in_flight.front().map(|frame| frame.play_end + config.mark_grace)
+    }
+
+    /// The carrier's buffer is emptied now: what was sent and not heard is back in the queue. False when nothing can
+    /// be in that buffer.
+    pub fn clear(&mut self, now: CallTime) -> bool {
+        if self.in_flight.is_empty() {
+            return false;
+        }
+        let heard = self.heard(now);
+        self.epoch += 1;
+        self.in_flight.clear();
+        self.bytes_since_mark = 0;
+        self.confirmed = heard;
+        self.sent = heard;
+        self.pace_end = now;
+        self.forget_heard();
+        true
+    }
+
+    pub fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    pub fn resume(&mut self) {
+        self.paused = false;
+    }
+
+    /// Throws away everything not heard and says of each item what was heard of it. `clear` comes first.
+    pub fn discard(&mut self) -> Vec<ItemHeard> {
+        debug_assert!(self.in_flight.is_empty(), "clear comes first");
+        let mut items: Vec<ItemHeard> = Vec::new();
+        for segment in &self.segments {
+            let heard = segment.item_offset + self.confirmed.clamp(segment.place, segment.end()) - segment.place;
+            let accepted = segment.item_offset + segment.len;
+            match items.iter_mut().find(|known| known.item == segment.item) {
+                Some(known) => {
+                    known.heard_bytes = known.heard_bytes.max(heard);
+                    known.accepted_bytes = accepted;
+                    known.complete = segment.closed;
+                }
+                None => items.push(ItemHeard {
+                    response: segment.response,
+                    item: segment.item,
+                    heard_bytes: heard,
+                    accepted_bytes: accepted,
+                    complete: segment.closed,
+                }),
+            }
+        }
+        self.segments.clear();
+        self.confirmed = self.accepted;
+        self.sent = self.accepted;
+        items
+    }
+
+    /// Every item of which something may be unheard.
+    pub fn items(&self, now: CallTime) -> impl Iterator<Item = ItemHeard> + '_ {
+        let heard = self.heard(now);
+        self.segments.iter().map(move |segment| ItemHeard {
+            response: segment.response,
+            item: segment.item,
+            heard_bytes: segment.item_offset + heard.clamp(segment.place, segment.end()) - segment.place,
+            accepted_bytes: segment.item_offset + segment.len,
+            complete: segment.closed,
+        })
+    }
+
+    /// Whether the caller hears the agent, or will without anybody doing anything more.
+    pub fn is_audible(&self, now: CallTime) -> bool {
+        self.heard(now) < self.accepted
+    }
+
+    /// When the caller will have heard all that was sent.
+    pub fn heard_out(&self, now: CallTime) -> Option<CallTime> {
+        self.in_flight.back().map(|frame| frame.play_end).filter(|end| *end > now)
+    }
+
+    /// Whether nothing of the response is queued, at the carrier, or in doubt (H2, A8).
+    pub fn is_finished(&self, response: ResponseId) -> bool {
+        !self.segments.iter().any(|segment| segment.response == response && self.confirmed < segment.end())
+    }
+
+    /// Whether audio of this response waits or plays by the clock, marks aside.
+    pub fn is_response_audible(&self, response: ResponseId, now: CallTime) -> bool {
+        let heard = self.heard(now);
+        self.segments.iter().any(|segment| segment.response == response && heard < segment.end())
+    }
+
+    /// Whether anything was sent of this response and may still be at the carrier, or was heard.
+    pub fn has_sent(&self, response: ResponseId) -> bool {
+        self.segments.iter().any(|segment| segment.response == response && segment.place < self.sent)
+    }
+
+    /// Whether everything accepted was sent.
+    pub fn is_drained(&self) -> bool {
+        self.sent == self.accepted
+    }
+
+    /// Frames in the paced queue, and behind it (A1).
+    pub fn queues(&self, config: &CallConfig) -> (u32, u32) {
+        let frames = u32::try_from((self.accepted - self.sent).div_ceil(u64::from(FRAME_BYTES))).unwrap_or(u32::MAX);
+        let paced = frames.min(config.queue_frames);
+        (paced, frames - paced)
+    }
+
+    /// Bytes accepted and not heard.
+    pub fn unheard_bytes(&self, now: CallTime) -> u64 {
+        self.accepted - self.heard(now)
+    }
+
+    /// The driver may forget kept audio before this position.
+    pub fn needed_from(&self) -> u64 {
+        self.segments.front().map_or(self.kept, |segment| {
+            segment.kept_at + self.confirmed.clamp(segment.place, segment.end()) - segment.place
+        })
+    }
+
+    pub fn frames_sent(&self) -> u64 {
+        self.frames_sent
+    }
+
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// Heard = last confirmed mark, and the clock since, never above what was sent (A7).
+    pub fn heard(&self, now: CallTime) -> u64 {
+        let mut heard = self.confirmed;
+        for frame in &self.in_flight {
+            if frame.play_end <= now {
+                heard = frame.end;
+                continue;
+            }
+            let begins = frame.play_end - frame.duration();
+            let played = bytes_in(now.since(begins)).min(u64::from(frame.audio_bytes));
+            heard = heard.max(frame.end - u64::from(frame.audio_bytes) + played);
+            break;
+        }
+        heard
+    }
+
+    /// What must always hold. Said as a sentence when it does not.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if !(self.confirmed <= self.sent && self.sent <= self.accepted) {
+            return Err("A7: confirmed ≤ sent ≤ accepted");
+        }
+        if !self.in_flight.is_empty() && self.paused {
+            return Err("B4: nothing lies at the carrier during a hold");
+        }
+        if self.in_flight.iter().zip(self.in_flight.iter().skip(1)).any(|(a, b)| a.end > b.end || a.play_end > b.play_end) {
+            return Err("A2: frames are played in order");
+        }
+        Ok(())
+    }
+
+    fn hearing_end(&self) -> CallTime {
+        self.in_flight.back().map_or(CallTime::ZERO, |frame| frame.play_end)
+    }
+
+    /// When a message of this duration may go, so that no more than the lead lies unplayed.
+    fn pace_end_for(&self, duration: Duration, config: &CallConfig) -> CallTime {
+        (self.pace_end + duration) - config.lead.max(duration)
+    }
+
+    /// Index of its segment, bytes of audio and bytes of padding of what comes next, if enough is there.
+    fn next_frame(&self, now: CallTime, config: &CallConfig) -> Option<(usize, u32, u32)> {
+        if self.paused || self.is_drained() {
+            return None;
+        }
+        let index = self.segments.iter().position(|segment| self.sent < segment.end())?;
+        let segment = &self.segments[index];
+        let left = segment.end() - self.sent;
+        if left < u64::from(FRAME_BYTES) {
+            let more_may_come = !segment.closed && index + 1 == self.segments.len();
+            let left = u32::try_from(left).unwrap_or(FRAME_BYTES);
+            return (!more_may_come).then_some((index, left, FRAME_BYTES - left));
+        }
+        let frames = if self.hearing_end() <= now { 1 } else { u64::from(config.group_frames.max(1)) };
+        let whole = (left / u64::from(FRAME_BYTES)).min(frames);
+        Some((index, u32::try_from(whole).unwrap_or(1) * FRAME_BYTES, 0))
+    }
+
+    /// The mark that belongs behind the last frame sent, if it has none and needs one: the first of an utterance, one
+    /// in every `mark_every`, and the last of an item, which may turn out to be the last only after it was sent.
+    fn mark_due(&mut self, config: &CallConfig) -> Option<MarkId> {
+        let sent = self.sent;
+        let last = self.in_flight.back_mut().filter(|frame| frame.mark.is_none())?;
+        let ends_item = self.segments.iter().any(|segment| segment.closed && segment.end() == sent);
+        if !ends_item && playing_time(u64::from(self.bytes_since_mark)) < config.mark_every {
+            return None;
+        }
+        self.marks_sent += 1;
+        last.mark = Some(self.marks_sent);
+        self.bytes_since_mark = 0;
+        Some(MarkId { epoch: self.epoch, seq: self.marks_sent })
+    }
+
+    fn forget_heard(&mut self) {
+        while let Some(segment) = self.segments.front()
+            && segment.closed
+            && segment.end() <= self.confirmed
+        {
+            self.segments.pop_front();
+        }
+    }
+}

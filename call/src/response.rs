@@ -1,0 +1,287 @@
+//! The slot: at most one response of the model at a time, and what waits for it (R1–R8).
+//!
+//! ```text
+//! Idle ──create──▶ Requested ──created──▶ Active ──done──▶ Idle
+//!                      │                    │
+//!                      │ cancel:            └──cancel──▶ Cancelling ──done──▶ Idle
+//!                      └ remembered, applied on `created` (B6)
+//! ```
+//! A model that answers by itself (`turns = "model"`) enters at `Active`.
+
+use std::collections::VecDeque;
+
+use crate::id::{ItemId, RequestId, ResponseId};
+use crate::input::ItemKind;
+use crate::output::Reason;
+use crate::time::CallTime;
+
+/// What was asked for.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Ask {
+    pub request: RequestId,
+    pub reason: Reason,
+    pub text: Option<String>,
+    /// The caller's item that it answers, for turns.
+    pub answers: Option<ItemId>,
+    pub at: CallTime,
+    /// It was asked for before and came to nothing; it is not asked for a third time (R10, H2).
+    pub again: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Slot {
+    #[default]
+    Idle,
+    Requested {
+        ask: Ask,
+        /// To be cancelled as soon as it exists (B6).
+        cancel: bool,
+    },
+    Active(Active),
+    Cancelling {
+        active: Active,
+        since: CallTime,
+        /// Our cancel, so that its rejection is understood.
+        request: RequestId,
+    },
+}
+
+/// A response that the model is working on.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Active {
+    pub response: ResponseId,
+    /// `None` when the model began it by itself.
+    pub ask: Option<Ask>,
+    pub since: CallTime,
+    /// Its first accepted audio or its first tool call (R5, R10).
+    pub first_output: Option<CallTime>,
+    /// Whether audio of it was accepted.
+    pub spoke: bool,
+    pub called_tools: bool,
+    /// It called for the end of the call before it said anything (H11).
+    pub ends_call: bool,
+    /// Items announced for it. Bounded by `ITEMS_MAX`.
+    pub items: Vec<(ItemId, ItemKind)>,
+    /// What it says, item by item, as far as it is known.
+    pub said: Vec<(ItemId, String)>,
+}
+
+/// Items of one response that are kept track of; a response of more is not of this world.
+const ITEMS_MAX: usize = 64;
+
+impl Active {
+    pub fn new(response: ResponseId, ask: Option<Ask>, since: CallTime) -> Self {
+        Active {
+            response,
+            ask,
+            since,
+            first_output: None,
+            spoke: false,
+            called_tools: false,
+            ends_call: false,
+            items: Vec::new(),
+            said: Vec::new(),
+        }
+    }
+
+    pub fn note_item(&mut self, item: ItemId, kind: ItemKind) {
+        if self.items.len() < ITEMS_MAX && !self.items.iter().any(|(known, _)| *known == item) {
+            self.items.push((item, kind));
+        }
+    }
+}
+
+impl Slot {
+    pub fn is_idle(&self) -> bool {
+        matches!(self, Slot::Idle)
+    }
+
+    /// The response whose audio may be heard: the active one only (R6).
+    pub fn active(&self) -> Option<&Active> {
+        match self {
+            Slot::Active(active) => Some(active),
+            Slot::Idle | Slot::Requested { .. } | Slot::Cancelling { .. } => None,
+        }
+    }
+
+    pub fn active_mut(&mut self) -> Option<&mut Active> {
+        match self {
+            Slot::Active(active) => Some(active),
+            Slot::Idle | Slot::Requested { .. } | Slot::Cancelling { .. } => None,
+        }
+    }
+
+    /// The response that occupies the slot, cancelled or not.
+    pub fn occupant(&self) -> Option<&Active> {
+        match self {
+            Slot::Active(active) | Slot::Cancelling { active, .. } => Some(active),
+            Slot::Idle | Slot::Requested { .. } => None,
+        }
+    }
+
+    pub fn ask(&self) -> Option<&Ask> {
+        match self {
+            Slot::Idle => None,
+            Slot::Requested { ask, .. } => Some(ask),
+            Slot::Active(active) | Slot::Cancelling { active, .. } => active.ask.as_ref(),
+        }
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        match self {
+            Slot::Requested { cancel, .. } => *cancel,
+            Slot::Cancelling { .. } => true,
+            Slot::Idle | Slot::Active(_) => false,
+        }
+    }
+}
+
+/// What is remembered of a response after its end (H4).
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Ended {
+    pub response: ResponseId,
+    pub answers: Option<ItemId>,
+    pub cancelled: bool,
+    pub said: Vec<(ItemId, String)>,
+}
+
+/// The last two responses that ended; the goodbye may be bound to one of them (H4).
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Memory {
+    ended: VecDeque<Ended>,
+}
+
+const REMEMBERED: usize = 2;
+
+impl Memory {
+    pub fn remember(&mut self, ended: Ended) {
+        if self.ended.len() == REMEMBERED {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(ended);
+    }
+
+    pub fn get(&self, response: ResponseId) -> Option<&Ended> {
+        self.ended.iter().find(|ended| ended.response == response)
+    }
+
+    pub fn get_mut(&mut self, response: ResponseId) -> Option<&mut Ended> {
+        self.ended.iter_mut().find(|ended| ended.response == response)
+    }
+
+    /// The response that answered this item of the caller.
+    pub fn answering(&self, item: ItemId) -> Option<&Ended> {
+        self.ended.iter().rev().find(|ended| ended.answers == Some(item))
+    }
+
+    pub fn last(&self) -> Option<ResponseId> {
+        self.ended.back().map(|ended| ended.response)
+    }
+}
+
+/// Reasons to speak that a guard stopped, until what stopped them has passed (R3).
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Waiting {
+    pub greeting: Option<Again>,
+    /// The caller's turn that is to be answered.
+    pub turn: Option<Turn>,
+    /// A tool answered: its result has to be spoken about.
+    pub tool: Option<Again>,
+    pub idle_prompt: bool,
+    pub says: VecDeque<Say>,
+}
+
+/// Whether it was tried before and came to nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Again(pub bool);
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Turn {
+    pub item: Option<ItemId>,
+    pub again: bool,
+    /// Not before this moment: the model asked for patience.
+    pub not_before: CallTime,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Say {
+    pub text: String,
+}
+
+impl Waiting {
+    /// The caller's turn is to be answered; a later one is answered together with it.
+    pub fn want_turn(&mut self, item: Option<ItemId>) {
+        let before = self.turn;
+        self.turn = Some(Turn {
+            item: item.or(before.and_then(|turn| turn.item)),
+            again: before.is_some_and(|turn| turn.again),
+            not_before: before.map_or(CallTime::ZERO, |turn| turn.not_before),
+        });
+    }
+
+    /// Puts back what was asked for and came to nothing. `again` marks it as tried.
+    pub fn put_back(&mut self, ask: &Ask, again: bool) {
+        match ask.reason {
+            Reason::Greeting => self.greeting = Some(Again(again)),
+            Reason::CallerTurn => {
+                self.want_turn(ask.answers);
+                if let Some(turn) = &mut self.turn {
+                    turn.again |= again;
+                }
+            }
+            Reason::ToolResult => self.tool = Some(Again(again)),
+            Reason::Say => {
+                if let Some(text) = ask.text.clone() {
+                    self.says.push_front(Say { text });
+                }
+            }
+            // The goodbye asks again by itself; silence will come again by itself.
+            Reason::Farewell | Reason::IdlePrompt => {}
+        }
+    }
+
+    /// What is asked for first: greeting, then turn and tool as one plain create, then texts.
+    pub fn first(&self, now: CallTime) -> Option<Reason> {
+        if self.greeting.is_some() {
+            return Some(Reason::Greeting);
+        }
+        if self.turn.is_some_and(|turn| turn.not_before <= now) {
+            return Some(Reason::CallerTurn);
+        }
+        if self.tool.is_some() {
+            return Some(Reason::ToolResult);
+        }
+        if !self.says.is_empty() {
+            return Some(Reason::Say);
+        }
+        self.idle_prompt.then_some(Reason::IdlePrompt)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.greeting.is_none()
+            && self.turn.is_none()
+            && self.tool.is_none()
+            && self.says.is_empty()
+            && !self.idle_prompt
+    }
+
+    /// Takes what is asked for now out of the waiting.
+    pub fn take(&mut self, reason: Reason) -> (Option<String>, Option<ItemId>, bool) {
+        match reason {
+            Reason::Greeting => (None, None, self.greeting.take().is_some_and(|again| again.0)),
+            // One plain create answers the turn and speaks about the tool's result alike.
+            Reason::CallerTurn | Reason::ToolResult => {
+                let tool = self.tool.take();
+                let turn = self.turn.take();
+                let again = tool.is_some_and(|again| again.0) | turn.is_some_and(|turn| turn.again);
+                (None, turn.and_then(|turn| turn.item), again)
+            }
+            Reason::Say => (self.says.pop_front().map(|say| say.text), None, false),
+            Reason::IdlePrompt => {
+                self.idle_prompt = false;
+                (None, None, false)
+            }
+            Reason::Farewell => (None, None, false),
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Who has the floor: what the caller is doing, and whether it was meant (T1, B3–B5).
+//!
+//! Speech while the agent is heard opens a *hold*: playing stops at once, the model is told nothing, and it is found
+//! out whether the caller meant it. The verdict is a function of what is known at a moment, asked after every input.
+
+use std::time::Duration;
+
+use crate::config::CallConfig;
+use crate::farewell;
+use crate::id::ItemId;
+use crate::time::CallTime;
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Floor {
+    caller: Caller,
+    hold: Option<Hold>,
+    /// An item that was decided to be nothing before it was committed.
+    unwanted: Option<ItemId>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+enum Caller {
+    #[default]
+    Silent,
+    Speaking {
+        since: CallTime,
+        item: ItemId,
+        /// Position of the detector's report, in the audio appended.
+        at_ms: u64,
+        /// The agent's greeting could not be interrupted when it began (B5).
+        protected: bool,
+    },
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Hold {
+    since: CallTime,
+    /// A goodbye was wanted or pending: a farewell in answer to it is not an interruption (H7).
+    goodbye: bool,
+    stopped: Option<Stopped>,
+    /// What the caller said within it. Bounded by `UTTERANCES_MAX`.
+    utterances: Vec<Utterance>,
+}
+
+/// More than fits into a hold's two seconds.
+const UTTERANCES_MAX: usize = 16;
+
+/// The caller fell silent again within the hold.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Stopped {
+    at: CallTime,
+    item: ItemId,
+    /// Of the speech itself, without what the detector adds on both sides.
+    length: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Utterance {
+    item: ItemId,
+    committed: bool,
+    meaning: Option<Meaning>,
+}
+
+/// What a transcript of the caller means to a hold.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Meaning {
+    Nothing,
+    BackChannel,
+    Farewell,
+    Words,
+    /// The transcription failed.
+    Unknown,
+}
+
+/// How a hold ends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// The caller meant it.
+    Meant { items: Vec<ItemId> },
+    /// It was noise, a back-channel word, or (in answer to a goodbye) a farewell. The items are to be forgotten.
+    Nothing { items: Vec<ItemId>, back_channel: bool },
+}
+
+impl Floor {
+    pub fn speech_started(&mut self, item: ItemId, at_ms: u64, protected: bool, now: CallTime) {
+        self.caller = Caller::Speaking { since: now, item, at_ms, protected };
+        if let Some(hold) = &mut self.hold {
+            // Twice in one hold: it goes on, and still counts from its beginning.
+            hold.stopped = None;
+            hold.note(item);
+        }
+    }
+
+    pub fn speech_stopped(&mut self, item: ItemId, at_ms: u64, now: CallTime, config: &CallConfig) {
+        let Caller::Speaking { at_ms: began_ms, .. } = self.caller else { return };
+        self.caller = Caller::Silent;
+        if let Some(hold) = &mut self.hold {
+            let whole = Duration::from_millis(at_ms.saturating_sub(began_ms));
+            let length = whole.saturating_sub(config.vad_prefix).saturating_sub(config.vad_silence);
+            hold.stopped = Some(Stopped { at: now, item, length });
+        }
+    }
+
+    pub fn committed(&mut self, item: ItemId) -> Commit {
+        if self.unwanted == Some(item) {
+            self.unwanted = None;
+            return Commit::Unwanted;
+        }
+        match self.hold.as_mut().and_then(|hold| hold.utterance(item)) {
+            Some(utterance) => {
+                utterance.committed = true;
+                Commit::Undecided
+            }
+            None => Commit::Turn,
+        }
+    }
+
+    pub fn transcript(&mut self, item: ItemId, text: Option<&str>, config: &CallConfig) {
+        let Some(utterance) = self.hold.as_mut().and_then(|hold| hold.utterance(item)) else { return };
+        utterance.meaning = Some(match text {
+            None => Meaning::Unknown,
+            Some(text) if !text.chars().any(char::is_alphanumeric) => Meaning::Nothing,
+            Some(text) if farewell::is_back_channel(text, &config.languages) => Meaning::BackChannel,
+            Some(text) if farewell::is_only_farewell(text, &config.languages) => Meaning::Farewell,
+            Some(_) => Meaning::Words,
+        });
+    }
+
+    pub fn open_hold(&mut self, goodbye: bool, now: CallTime) {
+        debug_assert!(self.hold.is_none());
+        let mut hold = Hold { since: now, goodbye, stopped: None, utterances: Vec::new() };
+        if let Caller::Speaking { item, .. } = self.caller {
+            hold.note(item);
+        }
+        self.hold = Some(hold);
+    }
+
+    /// Ends the hold if it can be decided now (B4, H7).
+    pub fn decide(&mut self, now: CallTime, config: &CallConfig) -> Option<Verdict> {
+        let hold = self.hold.as_ref()?;
+        let farewell_keeps = hold.goodbye;
+        let meant = |meaning: Meaning| match meaning {
+            Meaning::Words => true,
+            Meaning::Farewell => !farewell_keeps,
+            Meaning::Nothing | Meaning::BackChannel | Meaning::Unknown => false,
+        };
+        let (is_meant, back_channel) = if hold.utterances.iter().any(|utterance| utterance.meaning.is_some_and(meant)) {
+            (true, false)
+        } else {
+            match (&self.caller, hold.stopped) {
+                (Caller::Speaking { .. }, _) | (Caller::Silent, None) => {
+                    if now < hold.since + config.hold_max {
+                        return None;
+                    }
+                    (true, false)
+                }
+                (Caller::Silent, Some(stopped)) => {
+                    let of_last = hold.utterances.iter().find(|utterance| utterance.item == stopped.item);
+                    match of_last.and_then(|utterance| utterance.meaning) {
+                        Some(Meaning::Nothing) => (false, false),
+                        Some(Meaning::BackChannel | Meaning::Farewell) => (false, true),
+                        Some(Meaning::Words) => (true, false),
+                        Some(Meaning::Unknown) => (stopped.length >= config.min_speech, false),
+                        None if now < stopped.at + config.hold_transcript_wait => return None,
+                        None => (stopped.length >= config.min_speech, false),
+                    }
+                }
+            }
+        };
+        let hold = self.hold.take()?;
+        let items = hold.committed();
+        if is_meant {
+            return Some(Verdict::Meant { items });
+        }
+        // Its commit is still to come.
+        self.unwanted = hold.stopped.map(|stopped| stopped.item).filter(|item| !items.contains(item));
+        Some(Verdict::Nothing { items, back_channel })
+    }
+
+    /// When `decide` or `free_the_floor` will have something to say.
+    pub fn deadline(&self, config: &CallConfig) -> Option<CallTime> {
+        let hold = self.hold.as_ref().map(|hold| match hold.stopped {
+            Some(stopped) => stopped.at + config.hold_transcript_wait,
+            None => hold.since + config.hold_max,
+        });
+        let floor = match self.caller {
+            Caller::Silent => None,
+            Caller::Speaking { since, .. } => Some(since + config.floor_max),
+        };
+        [hold, floor].into_iter().flatten().min()
+    }
+
+    /// Speech that never stops is noise on the line: the caller counts as silent again (R10).
+    pub fn free_the_floor(&mut self, now: CallTime, config: &CallConfig) -> bool {
+        match self.caller {
+            Caller::Speaking { since, .. } if since + config.floor_max <= now => {
+                self.caller = Caller::Silent;
+                true
+            }
+            Caller::Speaking { .. } | Caller::Silent => false,
+        }
+    }
+
+    /// The connection was lost: nobody can say any more when the caller stops (N4).
+    pub fn forget(&mut self) -> Option<Verdict> {
+        self.caller = Caller::Silent;
+        self.unwanted = None;
+        self.hold.take().map(|hold| Verdict::Nothing { items: hold.committed(), back_channel: false })
+    }
+
+    /// The caller began to speak while the greeting was protected, and goes on (B5).
+    pub fn speaks_into_protection(&self) -> bool {
+        matches!(self.caller, Caller::Speaking { protected: true, .. })
+    }
+
+    /// What the caller says from now on counts, though it began while it did not (B5).
+    pub fn protection_ended(&mut self) {
+        if let Caller::Speaking { protected, .. } = &mut self.caller {
+            *protected = false;
+        }
+    }
+
+    /// The agent's words turned out to be a goodbye: to answer it with one is no interruption (H7).
+    pub fn goodbye_was_said(&mut self) {
+        if let Some(hold) = &mut self.hold {
+            hold.goodbye = true;
+        }
+    }
+
+    /// Whether this item of the caller is part of an undecided hold.
+    pub fn is_in_hold(&self, item: ItemId) -> bool {
+        self.hold.as_ref().is_some_and(|hold| hold.utterances.iter().any(|utterance| utterance.item == item))
+    }
+
+    pub fn is_caller_speaking(&self) -> bool {
+        matches!(self.caller, Caller::Speaking { .. })
+    }
+
+    pub fn is_held(&self) -> bool {
+        self.hold.is_some()
+    }
+
+}
+
+impl Hold {
+    fn note(&mut self, item: ItemId) {
+        if self.utterances.len() < UTTERANCES_MAX && self.utterance(item).is_none() {
+            self.utterances.push(Utterance { item, committed: false, meaning: None });
+        }
+    }
+
+    fn utterance(&mut self, item: ItemId) -> Option<&mut Utterance> {
+        self.utterances.iter_mut().find(|utterance| utterance.item == item)
+    }
+
+    fn committed(&self) -> Vec<ItemId> {
+        self.utterances.iter().filter(|utterance| utterance.committed).map(|utterance| utterance.item).collect()
+    }
+}
+
+/// What to do with an item of the caller that the model committed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Commit {
+    /// Answer it.
+    Turn,
+    /// It belongs to a hold; that decides.
+    Undecided,
+    /// It was decided to be nothing before it came.
+    Unwanted,
+}
