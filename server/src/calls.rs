@@ -292,3 +292,126 @@ fn new_token() -> Result<Token, getrandom::Error> {
     getrandom::fill(&mut bytes)?;
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN_MAX: Duration = Duration::from_secs(60);
+
+    fn calls(max_calls: usize) -> Calls {
+        Calls::new(max_calls, TOKEN_MAX, PathBuf::from("unused"))
+    }
+
+    fn facts(call_sid: &str) -> CallFacts {
+        CallFacts {
+            id: Uuid::now_v7(),
+            carrier: "twilio",
+            call_sid: call_sid.to_owned(),
+            direction: "inbound",
+            from: String::new(),
+            to: String::new(),
+            agent: "default".to_owned(),
+            started_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    /// The token is the answer.
+    fn announce(calls: &Calls, call_sid: &str) -> (String, Option<NewCall>) {
+        match calls.announce(facts(call_sid), str::to_owned, || "busy".to_owned()).unwrap() {
+            Announced::New { answer, call } => (answer, Some(call)),
+            Announced::Again { answer } => (answer, None),
+        }
+    }
+
+    fn end(calls: &Calls, call: &NewCall) {
+        calls.finish(CallRecord {
+            version: CallRecord::VERSION,
+            facts: call.facts.clone(),
+            answered_at: None,
+            ended_at: Timestamp::UNIX_EPOCH,
+            ended_reason: EndReason::CallerHungUp,
+            ended_by: EndReason::CallerHungUp.by(),
+            summary: Summary::default(),
+            recording: None,
+            trace: None,
+            abandoned: 0,
+        });
+    }
+
+    #[tokio::test]
+    async fn a_token_works_once() {
+        let calls = calls(10);
+        let (token, _call) = announce(&calls, "CA1");
+        assert!(calls.redeem(&token).is_ok());
+        assert_eq!(calls.redeem(&token).err(), Some(NoStream::Used));
+        assert_eq!(calls.redeem("another").err(), Some(NoStream::Unknown));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_expires() {
+        let calls = calls(10);
+        let (late, _call) = announce(&calls, "CA1");
+        tokio::time::advance(TOKEN_MAX).await;
+        let (in_time, _call) = announce(&calls, "CA2");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(calls.redeem(&late).err(), Some(NoStream::Expired));
+        assert!(calls.redeem(&in_time).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_token_goes_with_its_call() {
+        let calls = calls(10);
+        let (token, call) = announce(&calls, "CA1");
+        end(&calls, &call.unwrap());
+        assert_eq!(calls.redeem(&token).err(), Some(NoStream::Unknown));
+        assert!(calls.state().by_token.is_empty() && calls.state().by_sid.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_limit_of_two_admits_two() {
+        let calls = calls(2);
+        let (_, first) = announce(&calls, "CA1");
+        let (_, second) = announce(&calls, "CA2");
+        assert!(second.is_some() && !calls.has_room());
+        assert_eq!(announce(&calls, "CA3").0, "busy");
+        end(&calls, &first.unwrap());
+        // The carrier was told busy; a repeated delivery is not told otherwise (N3).
+        assert_eq!(announce(&calls, "CA3").0, "busy");
+        assert!(announce(&calls, "CA4").1.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_repeated_webhook_gets_the_same_answer_even_after_the_call() {
+        let calls = calls(2);
+        let (answer, call) = announce(&calls, "CA1");
+        assert_eq!(announce(&calls, "CA1").0, answer);
+        end(&calls, &call.unwrap());
+        let (again, none) = announce(&calls, "CA1");
+        assert_eq!(again, answer);
+        assert!(none.is_none() && calls.live() == 0);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_does_not_listen_bounds_its_mail() {
+        let calls = calls(1);
+        let (_, call) = announce(&calls, "CA1");
+        let told = (0..MAIL_MAX + 5).filter(|_| calls.tell("CA1", Input::TimePassed)).count();
+        assert_eq!(told, MAIL_MAX);
+        assert!(!calls.tell("CA2", Input::TimePassed));
+        drop(call);
+    }
+
+    #[tokio::test]
+    async fn the_ended_calls_in_memory_are_bounded() {
+        let calls = calls(1);
+        for index in 0..FINISHED_MAX + 3 {
+            let (_, call) = announce(&calls, &format!("CA{index}"));
+            end(&calls, &call.unwrap());
+        }
+        let finished = calls.finished();
+        assert_eq!((finished.len(), finished[0].facts.call_sid.as_str()), (FINISHED_MAX, "CA3"));
+        let last = calls.wait_for_finished(FINISHED_MAX as u64 + 3).await.unwrap();
+        assert_eq!(calls.record(last.facts.id), Some(last));
+    }
+}

@@ -456,18 +456,19 @@ impl Reader<'_> {
             (Some(value), None) => Some(Secret(value)),
             (None, Some(path)) => match std::fs::read_to_string(&path) {
                 Ok(text) if !text.trim().is_empty() => Some(Secret(text.trim().to_owned())),
+                // The mistake is noted; the empty secret keeps it from being noted again as missing.
                 Ok(_) => {
                     self.mistakes.push(format!("{file_name}: {path} is empty"));
-                    None
+                    Some(Secret::new(""))
                 }
                 Err(error) => {
                     self.mistakes.push(format!("{file_name}: {path}: {error}"));
-                    None
+                    Some(Secret::new(""))
                 }
             },
-            (Some(_), Some(_)) => {
+            (Some(value), Some(_)) => {
                 self.mistakes.push(format!("{name} and {file_name} are both set: unset one"));
-                None
+                Some(Secret(value))
             }
         }
     }

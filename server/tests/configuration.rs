@@ -1,0 +1,180 @@
+//! Mistakes in the configuration: all of them, each with its place and what to do.
+
+use std::time::Duration;
+
+use patchcord::agent::Provider;
+use patchcord::config::{Config, Mistakes, Verify};
+
+const ENVIRONMENT: [(&str, &str); 4] = [
+    ("PATCHCORD_PUBLIC_URL", "https://calls.example.org"),
+    ("OPENAI_API_KEY", "sk-test"),
+    ("TWILIO_ACCOUNT_SID", "AC1"),
+    ("TWILIO_AUTH_TOKEN", "secret-token"),
+];
+
+fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, Mistakes> {
+    let find = |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+    Config::parse(text, &find)
+}
+
+fn mistakes(text: &str, environment: &[(&str, &str)]) -> Vec<String> {
+    read(text, environment).expect_err("there are mistakes").0
+}
+
+#[track_caller]
+fn assert_mistakes(text: &str, environment: &[(&str, &str)], expected: &[&str]) {
+    let found = mistakes(text, environment);
+    for part in expected {
+        assert!(found.iter().any(|mistake| mistake.contains(part)), "no `{part}` in {found:#?}");
+    }
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+}
+
+#[test]
+fn an_empty_file_has_one_agent_that_answers_everything() {
+    let config = read("", &ENVIRONMENT).unwrap();
+    assert_eq!(config.agents.len(), 1);
+    assert_eq!(config.agent_for("+15005550006").map(|agent| agent.name.as_str()), Some("default"));
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!((config.max_calls, config.twilio.verify), (100, Verify::Always));
+}
+
+#[test]
+fn a_whole_agent_is_read() {
+    let text = r#"
+        max_calls = 7
+        [twilio]
+        verify = "unless-loopback"
+        [agents.front-desk]
+        numbers      = ["+15005550006"]
+        instructions = "You answer the phone for a bike shop."
+        greeting     = "Hello, Spokes and Chain, how can I help?"
+        language     = "en"
+        model        = { provider = "openai", name = "gpt-realtime-2.1", voice = "cedar" }
+        hold         = false
+        silence_max_ms = 0
+        call_max_ms  = 60000
+        carrier_recording = true
+        [[agents.front-desk.tools]]
+        name = "book"
+        description = "Books a repair"
+        url = "http://127.0.0.1:9/book"
+        parameters = { type = "object", properties = { day = { type = "string" } }, required = ["day"] }
+    "#;
+    let config = read(text, &ENVIRONMENT).unwrap();
+    let agent = config.agent_for("+15005550006").unwrap();
+    assert_eq!((agent.model.provider, agent.model.voice.as_str()), (Provider::OpenAi, "cedar"));
+    assert_eq!(agent.tools[0].parameters["properties"]["day"]["type"], "string");
+    assert!(config.agent_for("+15005550007").is_none());
+    let call = agent.call_config();
+    assert_eq!(call.greeting.as_deref(), Some("Hello, Spokes and Chain, how can I help?"));
+    assert_eq!((call.hold, call.silence_max, call.carrier_recording), (false, None, true));
+    assert_eq!(call.call_max, Duration::from_secs(60));
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let environment = [&ENVIRONMENT[..], &[("PATCHCORD_LISTEN", "127.0.0.1:1"), ("PATCHCORD_DATA", "/d")]].concat();
+    let config = read("listen = \"127.0.0.1:2\"\ndata = \"/e\"", &environment).unwrap();
+    assert_eq!((config.listen.port(), config.data.to_str()), (1, Some("/d")));
+}
+
+#[test]
+fn unknown_keys_and_wrong_types_are_reported_together() {
+    let text = r#"
+        max_cals = 3
+        [twilio]
+        verify = "sometimes"
+        [agents.a]
+        default = true
+        instrutcions = "x"
+        hold = "yes"
+        model = { voise = "marin" }
+        [agents.b]
+        numbers = [5]
+    "#;
+    let expected = [
+        "max_cals: no such setting; did you mean `max_calls`?",
+        "twilio.verify: unknown variant `sometimes`",
+        "agents.a.instrutcions: no such setting; did you mean `instructions`?",
+        "agents.a.hold: invalid type",
+        "agents.a.model.voise: no such setting; did you mean `voice`?",
+        "agents.b.numbers[0]: invalid type",
+        "agents.b: answers nothing",
+    ];
+    assert_mistakes(text, &ENVIRONMENT, &expected);
+}
+
+#[test]
+fn what_only_shows_together_is_reported_too() {
+    let text = r#"
+        max_calls = 0
+        [agents.a]
+        default = true
+        numbers = ["+15005550006", "5550006"]
+        language = "tlh"
+        [agents.b]
+        default = true
+        numbers = ["+15005550006"]
+        model = { provider = "local" }
+        tools = [{ name = "book", url = "ftp://x" }]
+    "#;
+    let expected = [
+        "max_calls: 0 would refuse",
+        "`5550006` is not like",
+        "`tlh` is not known",
+        "+15005550006 is answered by `a` already",
+        "more than one has `default = true`",
+        "\"local\" is not in this build",
+        "agents.b.tools[0]: `description` is missing",
+        "agents.b.tools[0].url: `ftp://x` is not a URL",
+    ];
+    assert_mistakes(text, &ENVIRONMENT, &expected);
+}
+
+#[test]
+fn missing_accounts_say_what_to_set() {
+    let expected = ["public_url is missing", "TWILIO_AUTH_TOKEN is not set", "OPENAI_API_KEY is not set"];
+    assert_mistakes("listen = \"0.0.0.0:80\"", &[], &expected);
+    let local = [("OPENAI_REALTIME_URL", "ws://127.0.0.1:9/v1/realtime")];
+    assert!(read("twilio = { verify = \"unless-loopback\" }", &local).is_ok());
+}
+
+#[test]
+fn urls_are_checked() {
+    let environment = [
+        ("PATCHCORD_PUBLIC_URL", "https://calls.example.org/path"),
+        ("OPENAI_API_KEY", "sk-test"),
+        ("OPENAI_REALTIME_URL", "https://api.example.org"),
+        ("TWILIO_API_URL", "nowhere"),
+        ("TWILIO_ACCOUNT_SID", "AC1"),
+        ("TWILIO_AUTH_TOKEN", "secret-token"),
+        ("PATCHCORD_LISTEN", "8080"),
+    ];
+    let expected =
+        ["only scheme, host and port", "begins with ws:// or wss://", "`nowhere`", "`8080` is not an address"];
+    assert_mistakes("", &environment, &expected);
+}
+
+#[test]
+fn secrets_come_from_files_too_and_are_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    std::fs::write(&file, "sk-from-file\n").unwrap();
+    let file = file.to_str().unwrap();
+    let others = [ENVIRONMENT[0], ENVIRONMENT[2], ENVIRONMENT[3]];
+
+    let config = read("", &[&others[..], &[("OPENAI_API_KEY_FILE", file)]].concat()).unwrap();
+    assert!(config.openai.key.is_some());
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("sk-from-file") && !shown.contains("secret-token"), "{shown}");
+
+    let both = [&ENVIRONMENT[..], &[("OPENAI_API_KEY_FILE", file)]].concat();
+    assert_mistakes("", &both, &["OPENAI_API_KEY and OPENAI_API_KEY_FILE are both set"]);
+}
+
+#[test]
+fn what_is_not_toml_is_shown_where() {
+    let found = mistakes("max_calls = \n", &ENVIRONMENT);
+    assert!(found[0].contains("line 1"), "{found:#?}");
+}
