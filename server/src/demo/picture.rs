@@ -104,9 +104,9 @@ pub fn svg(picture: &Picture) -> String {
     page.time_axis();
     page.holds();
     page.events();
-    page.voice(Who::Caller, &layout::CALLER, &layout::CALLER_WORDS);
+    page.voice(Who::Caller);
     page.floor();
-    page.voice(Who::Agent, &layout::AGENT, &layout::AGENT_WORDS);
+    page.voice(Who::Agent);
     page.progress();
     page.queue();
     page.at_carrier();
@@ -132,42 +132,68 @@ pub fn png(svg: &str) -> Result<Vec<u8>> {
 mod layout {
     pub const WIDTH: u32 = 1600;
     pub const HEIGHT: u32 = 900;
+    pub const MARGIN: f64 = 28.0;
     /// The time axis, from here to there. Right of it is room for labels of what happens last.
     pub const LEFT: f64 = 184.0;
-    pub const RIGHT: f64 = 1450.0;
-    pub const MARGIN: f64 = 28.0;
+    pub const RIGHT: f64 = 1436.0;
     /// The right edge of everything.
-    pub const EDGE: f64 = WIDTH as f64 - MARGIN / 2.0;
+    pub const EDGE: f64 = WIDTH as f64 - 14.0;
+    /// Lines of words, and of event labels, are this far apart.
+    pub const LINE: f64 = 16.0;
+    pub const MOST_EVENT_ROWS: usize = 5;
+    pub const MOST_CALLER_LINES: usize = 3;
+    pub const MOST_AGENT_LINES: usize = 5;
 
+    #[derive(Clone, Copy)]
     pub struct Lane {
         pub top: f64,
         pub height: f64,
     }
 
     impl Lane {
-        pub const fn bottom(&self) -> f64 {
+        pub fn bottom(self) -> f64 {
             self.top + self.height
         }
 
-        pub fn middle(&self) -> f64 {
+        pub fn middle(self) -> f64 {
             self.top + self.height / 2.0
         }
     }
 
-    /// Lines of words, and of event labels, are this far apart.
-    pub const LINE: f64 = 16.0;
+    pub struct Lanes {
+        pub events: Lane,
+        pub caller_words: Lane,
+        pub caller: Lane,
+        pub floor: Lane,
+        pub agent: Lane,
+        pub agent_words: Lane,
+        pub progress: Lane,
+        pub queue: Lane,
+        pub at_carrier: Lane,
+        pub marks: Lane,
+        pub axis: Lane,
+    }
 
-    pub const EVENTS: Lane = Lane { top: 80.0, height: 4.0 * LINE };
-    pub const CALLER_WORDS: Lane = Lane { top: 150.0, height: 3.0 * LINE };
-    pub const CALLER: Lane = Lane { top: 202.0, height: 70.0 };
-    pub const FLOOR: Lane = Lane { top: 279.0, height: 16.0 };
-    pub const AGENT: Lane = Lane { top: 302.0, height: 70.0 };
-    pub const AGENT_WORDS: Lane = Lane { top: 376.0, height: 5.0 * LINE };
-    pub const PROGRESS: Lane = Lane { top: 470.0, height: 204.0 };
-    pub const QUEUE: Lane = Lane { top: 692.0, height: 52.0 };
-    pub const AT_CARRIER: Lane = Lane { top: 762.0, height: 34.0 };
-    pub const MARKS: Lane = Lane { top: 814.0, height: 22.0 };
-    pub const AXIS: Lane = Lane { top: 844.0, height: 30.0 };
+    impl Lanes {
+        /// From top to bottom, as much room for words as they need; the lane in the middle gets the rest.
+        pub fn new(event_rows: usize, caller_lines: usize, agent_lines: usize) -> Lanes {
+            let below = |lane: Lane, gap: f64, height: f64| Lane { top: lane.bottom() + gap, height };
+            let lines = |count: usize| count as f64 * LINE;
+            let events = Lane { top: 82.0, height: lines(event_rows) };
+            let caller_words = below(events, 6.0, lines(caller_lines));
+            let caller = below(caller_words, 2.0, 72.0);
+            let floor = below(caller, 6.0, 16.0);
+            let agent = below(floor, 6.0, 72.0);
+            let agent_words = below(agent, 4.0, lines(agent_lines));
+            let queue = Lane { top: 696.0, height: 52.0 };
+            let at_carrier = below(queue, 18.0, 34.0);
+            let marks = below(at_carrier, 18.0, 22.0);
+            let axis = below(marks, 10.0, 30.0);
+            let top = agent_words.bottom() + 24.0;
+            let progress = Lane { top, height: queue.top - 20.0 - top };
+            Lanes { events, caller_words, caller, floor, agent, agent_words, progress, queue, at_carrier, marks, axis }
+        }
+    }
 }
 
 /// Okabe and Ito's palette, told apart by the colour-blind; black and greys for what is not speech.
@@ -176,6 +202,8 @@ mod colour {
     pub const AGENT: &str = "#d55e00";
     /// Agent's audio on its way: pale where it only exists, green where it is sent, the agent's own colour where heard.
     pub const GENERATED: &str = "#d99a6c";
+    /// As dark as letters have to be.
+    pub const GENERATED_NAME: &str = "#a8622c";
     pub const UNHEARD: &str = "#fbe9dc";
     pub const SENT: &str = "#009e73";
     pub const TOOL: &str = "#7a4a9e";
@@ -183,7 +211,7 @@ mod colour {
     pub const QUIET: &str = "#666666";
     pub const STRUCK: &str = "#999999";
     pub const GRID: &str = "#ececec";
-    pub const HOLD: &str = "#f1f3f6";
+    pub const HOLD: &str = "#e6e9ee";
 }
 
 /// A picture being drawn: later things lie on top of earlier ones.
@@ -191,6 +219,10 @@ struct Page<'a> {
     picture: &'a Picture<'a>,
     out: String,
     duration_ms: f64,
+    lanes: layout::Lanes,
+    lines: Vec<EventLine>,
+    caller_words: Vec<Said>,
+    agent_words: Vec<Said>,
     /// The three steps of the picture, what was discarded taken off at the moment it was.
     generated: Steps,
     sent: Steps,
@@ -207,10 +239,20 @@ impl<'a> Page<'a> {
              font-family=\"Inter, 'Helvetica Neue', Arial, sans-serif\" font-size=\"12\">\n\
              <rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#ffffff\"/>\n"
         );
+        let duration_ms = (picture.duration_ms as f64).max(1.0);
+        let lines = event_lines(&picture.events, duration_ms);
+        let caller_words = said(&picture.turns, Who::Caller, layout::MOST_CALLER_LINES, duration_ms);
+        let agent_words = said(&picture.turns, Who::Agent, layout::MOST_AGENT_LINES, duration_ms);
+        let rows = lines.iter().filter_map(|line| line.row).map(|row| row + 1).max().unwrap_or(0);
+        let most = |said: &[Said]| said.iter().map(|said| said.lines.len()).max().unwrap_or(0);
         Page {
             picture,
             out,
-            duration_ms: (picture.duration_ms as f64).max(1.0),
+            duration_ms,
+            lanes: layout::Lanes::new(rows, most(&caller_words), most(&agent_words)),
+            lines,
+            caller_words,
+            agent_words,
             generated: Steps::new(&picture.generated).dropping_to(&heard, &interruptions),
             sent: Steps::new(&picture.sent).dropping_to(&heard, &clears),
             heard,
@@ -231,7 +273,7 @@ impl<'a> Page<'a> {
 
     fn time_axis(&mut self) {
         const LABEL_PX: f64 = 80.0;
-        let (top, bottom) = (layout::CALLER.top, layout::AXIS.top);
+        let (top, bottom) = (self.lanes.caller.top, self.lanes.axis.top);
         let step_s = round_step(self.duration_ms / 1000.0 * LABEL_PX / (layout::RIGHT - layout::LEFT));
         self.open("axis");
         for tick in 0..=(self.duration_ms / 1000.0 / step_s + 1e-6) as u32 {
@@ -250,71 +292,45 @@ impl<'a> Page<'a> {
     fn holds(&mut self) {
         self.open("holds");
         for (index, hold) in self.picture.events.iter().enumerate().filter(|(_, event)| event.kind == EventKind::Hold) {
-            let end_ms = self.after_hold(index).map_or(self.duration_ms, |event| event.at_ms);
+            let end_ms = after_hold(&self.picture.events, index).map_or(self.duration_ms, |event| event.at_ms);
             let (x, end) = (self.x(hold.at_ms), self.x(end_ms));
-            let (top, height) = (layout::CALLER.top, layout::MARKS.bottom() - layout::CALLER.top);
-            self.rect(x, top, (end - x).max(1.0), height, colour::HOLD);
+            let (top, bottom) = (self.lanes.caller.top, self.lanes.marks.bottom());
+            self.rect(x, top, (end - x).max(1.0), bottom - top, colour::HOLD);
         }
         self.close();
     }
 
-    fn after_hold(&self, index: usize) -> Option<&'a Event> {
-        let ends = |event: &&Event| matches!(event.kind, EventKind::Resume | EventKind::Interruption | EventKind::HangUp);
-        self.picture.events[index + 1..].iter().find(ends)
-    }
-
-    /// A line through all lanes at each event worth a name. Labels stand right of their line, stacked downwards where they would
-    /// meet, so that no line runs through a label: the line of a later event begins below the labels that it would cross.
     fn events(&mut self) {
-        const SIZE: f64 = 12.5;
-        const ROOM: f64 = 230.0;
-        let rows = (layout::EVENTS.height / layout::LINE) as usize;
-        let mut right_ends: Vec<(f64, usize)> = Vec::new();
         self.open("events");
-        for (index, event) in self.picture.events.iter().enumerate() {
-            let (name, ink, dashes) = match event.kind {
-                EventKind::Interruption => ("interruption", colour::INK, ""),
-                EventKind::Tool => ("tool", colour::TOOL, "5 3"),
-                EventKind::Goodbye => ("goodbye", colour::QUIET, "5 3"),
-                EventKind::HangUp => ("hang-up", colour::INK, ""),
-                // A hold is a band. It has a name only where it ended well; else the interruption speaks for both.
-                EventKind::Hold if self.after_hold(index).is_some_and(|next| next.kind == EventKind::Resume) => {
-                    ("hold", colour::QUIET, "1 3")
-                }
-                EventKind::Hold | EventKind::Resume | EventKind::Clear => continue,
-            };
-            let label = if event.label.is_empty() { name } else { &event.label };
-            let x = self.x(event.at_ms);
-            let label = shortened(label, ROOM.min(layout::EDGE - x - 5.0), SIZE * BOLD);
-            let row = right_ends.iter().filter(|(end, _)| *end > x).map(|(_, row)| row + 1).max().unwrap_or(0);
-            let top = layout::EVENTS.top + row.min(rows) as f64 * layout::LINE;
-            self.line(x, top, x, layout::AXIS.top, ink, dashes);
-            // More at once than there are rows: the line has to do.
-            if row < rows {
-                right_ends.push((x + 5.0 + width(&label, SIZE * BOLD) + 8.0, row));
-                self.text(Text { size: SIZE, bold: true, colour: ink, ..Text::at(x + 5.0, top + 11.0) }, &label);
+        for line in std::mem::take(&mut self.lines) {
+            let top = self.lanes.events.top + line.row.unwrap_or(layout::MOST_EVENT_ROWS) as f64 * layout::LINE;
+            let (x, ink) = (line.x, line.ink);
+            self.line(x, top.min(self.lanes.caller.top), x, self.lanes.axis.top, ink, line.dashes);
+            if line.row.is_some() {
+                let place = Text { size: EVENT_SIZE, bold: true, colour: ink, ..Text::at(x + EventLine::GAP, top + 11.0) };
+                self.text(place, &line.label);
             }
         }
         self.close();
     }
 
-    fn voice(&mut self, who: Who, lane: &layout::Lane, words: &layout::Lane) {
+    fn voice(&mut self, who: Who) {
         let (id, title, audio, ink) = match who {
             Who::Caller => ("caller", "Caller", self.picture.caller, colour::CALLER),
             Who::Agent => ("agent", "Agent", self.picture.agent, colour::AGENT),
         };
+        let (lane, said) = match who {
+            Who::Caller => (self.lanes.caller, std::mem::take(&mut self.caller_words)),
+            Who::Agent => (self.lanes.agent, std::mem::take(&mut self.agent_words)),
+        };
         self.open(id);
-        self.title(lane.middle() - 2.0, title, "", ink);
+        self.title(lane.middle() + 5.0, title, "", ink);
         self.waveform(audio, lane, ink);
-        let turns: Vec<&TurnLabel> = self.picture.turns.iter().filter(|turn| turn.who == who).collect();
-        for (index, turn) in turns.iter().enumerate() {
-            let x = self.x(turn.start_ms);
-            let end = turns.get(index + 1).map_or(layout::EDGE, |next| self.x(next.start_ms) - 12.0);
-            let lines = wrapped(turn, end - x, (words.height / layout::LINE) as usize);
+        for Said { x, lines } in said {
             // The caller's words stand on their waveform, the agent's hang below theirs.
             let first = match who {
-                Who::Caller => words.bottom() - (lines.len() as f64 - 1.0) * layout::LINE - 5.0,
-                Who::Agent => words.top + 12.0,
+                Who::Caller => self.lanes.caller_words.bottom() - (lines.len() as f64 - 1.0) * layout::LINE - 4.0,
+                Who::Agent => self.lanes.agent_words.top + 12.0,
             };
             for (row, line) in lines.iter().enumerate() {
                 self.words(x, first + row as f64 * layout::LINE, line, ink);
@@ -324,7 +340,7 @@ impl<'a> Page<'a> {
     }
 
     /// The range of the samples in each column, one column a pixel.
-    fn waveform(&mut self, audio: &[u8], lane: &layout::Lane, ink: &str) {
+    fn waveform(&mut self, audio: &[u8], lane: layout::Lane, ink: &str) {
         /// What fills the lane. Speech on a telephone line peaks at some −6 dBFS.
         const FULL: f64 = 20_000.0;
         let columns = (layout::RIGHT - layout::LEFT) as usize;
@@ -349,7 +365,7 @@ impl<'a> Page<'a> {
     }
 
     fn floor(&mut self) {
-        let lane = &layout::FLOOR;
+        let lane = self.lanes.floor;
         self.open("floor");
         self.title(lane.middle() + 4.0, "Floor", "", colour::INK);
         for span in &self.picture.floor {
@@ -369,7 +385,7 @@ impl<'a> Page<'a> {
 
     /// Where the agent's audio was: generated, sent, heard, each a line that rises while it goes on.
     fn progress(&mut self) {
-        let lane = &layout::PROGRESS;
+        let lane = self.lanes.progress;
         self.open("progress");
         self.title(lane.top + 14.0, "Agent’s speech", "seconds of it so far", colour::INK);
         let most_s = self.generated.most().max(self.sent.most()).max(self.heard.most()).max(1.0) / 1000.0;
@@ -404,7 +420,7 @@ impl<'a> Page<'a> {
             let (x, top, bottom) = (self.x(at_ms), y(from), y(from - lost_ms));
             self.line(x, top, x, bottom, colour::INK, "");
             self.line(x - 5.0, top, x + 5.0, top, colour::INK, "");
-            let label = format!("{} s generated, never heard", number((lost_ms / 100.0).round() / 10.0));
+            let label = format!("{} s never heard", number((lost_ms / 100.0).round() / 10.0));
             // Right of a drop the lane is empty above the lines.
             if x + 8.0 + width(&label, 12.0 * BOLD) < layout::EDGE {
                 let place = Text { bold: true, ..Text::at(x + 9.0, (top + 10.0).min(bottom - 4.0)) };
@@ -423,37 +439,33 @@ impl<'a> Page<'a> {
             return;
         }
         let (x, top) = (self.x(furthest), y(self.generated.at(furthest)));
-        let label_px = width("generated", 12.0 * BOLD);
-        let generated = match x - label_px - 8.0 > layout::LEFT {
-            true => Text { anchor: "end", ..Text::at(x - 8.0, top + 9.0) },
-            false => Text::at(x + 8.0, top - 6.0),
-        };
-        self.text(Text { bold: true, colour: "#b5713c", ..generated }, "generated");
+        let anchor = if x - width("generated", 12.0 * BOLD) > layout::LEFT { "end" } else { "start" };
+        self.text(Text { bold: true, colour: colour::GENERATED_NAME, anchor, ..Text::at(x, top - 6.0) }, "generated");
 
         // Sent and heard run side by side: their names on either side, where that goes on longest.
         let rising = self.heard.longest_rise(last_ms);
         let at = rising.0 + (rising.1 - rising.0) * 0.62;
-        let (x, level) = (self.x(at), y(self.heard.at(at)));
-        self.text(Text { bold: true, colour: colour::SENT, anchor: "end", ..Text::at(x - 6.0, level - 8.0) }, "sent");
-        self.text(Text { bold: true, colour: colour::AGENT, ..Text::at(x + 8.0, level + 14.0) }, "heard");
+        let (x, above, below) = (self.x(at), y(self.sent.at(at)), y(self.heard.at(at)));
+        self.text(Text { bold: true, colour: colour::SENT, anchor: "end", ..Text::at(x - 6.0, above - 6.0) }, "sent");
+        self.text(Text { bold: true, colour: colour::AGENT, ..Text::at(x + 8.0, below + 14.0) }, "heard");
     }
 
     fn queue(&mut self) {
         let queue = Steps::new(&self.picture.queue);
         self.open("queue");
-        self.level(&layout::QUEUE, "Waiting here", "generated, not sent", colour::GENERATED, |t| queue.at(t));
+        self.level(self.lanes.queue, "Waiting here", "generated, not sent", colour::GENERATED, |t| queue.at(t));
         self.close();
     }
 
     fn at_carrier(&mut self) {
         let (sent, heard) = (self.sent.clone(), self.heard.clone());
         self.open("carrier");
-        self.level(&layout::AT_CARRIER, "At the carrier", "sent, not heard", colour::SENT, |t| sent.at(t) - heard.at(t));
+        self.level(self.lanes.at_carrier, "At the carrier", "sent, not heard", colour::SENT, |t| sent.at(t) - heard.at(t));
         self.close();
     }
 
     /// A quantity of audio in ms, as an area that stands on the lane's bottom.
-    fn level(&mut self, lane: &layout::Lane, title: &str, note: &str, ink: &str, at: impl Fn(f64) -> f64) {
+    fn level(&mut self, lane: layout::Lane, title: &str, note: &str, ink: &str, at: impl Fn(f64) -> f64) {
         let columns = (layout::RIGHT - layout::LEFT) as usize;
         let moment = |column: usize| column as f64 / columns as f64 * self.duration_ms;
         let levels: Vec<f64> = (0..=columns).map(|column| at(moment(column)).max(0.0)).collect();
@@ -471,7 +483,7 @@ impl<'a> Page<'a> {
 
     /// Each mark from the moment it was sent (above) to the moment it came back (below).
     fn marks(&mut self) {
-        let lane = &layout::MARKS;
+        let lane = self.lanes.marks;
         let (mut reached, mut flushed, mut lost) = (String::new(), String::new(), String::new());
         let mut last_flushed: Option<f64> = None;
         for mark in &self.picture.marks {
@@ -506,7 +518,7 @@ impl<'a> Page<'a> {
     }
 
     fn x(&self, at_ms: f64) -> f64 {
-        layout::LEFT + (at_ms / self.duration_ms).clamp(0.0, 1.0) * (layout::RIGHT - layout::LEFT)
+        place(at_ms, self.duration_ms)
     }
 
     /// The corners of a line that steps, to the end of the call.
@@ -573,12 +585,84 @@ impl<'a> Page<'a> {
     fn words(&mut self, x: f64, y: f64, words: &Words, ink: &'static str) {
         let struck = match words.unheard.is_empty() {
             true => String::new(),
-            false => format!("<tspan fill=\"{}\" text-decoration=\"line-through\">{}</tspan>", colour::STRUCK, escaped(&words.unheard)),
+            false => format!("<tspan fill=\"{}\" stroke=\"none\" text-decoration=\"line-through\">{}</tspan>", colour::STRUCK, escaped(&words.unheard)),
         };
         let gap = if words.heard.is_empty() || words.unheard.is_empty() { "" } else { " " };
         let place = Text { size: WORDS_SIZE, colour: ink, ..Text::at(x, y) };
         self.out.push_str(&format!("<text {}>{}{gap}{struck}</text>\n", place.attributes(), escaped(&words.heard)));
     }
+}
+
+/// A line through all lanes, and its name.
+struct EventLine {
+    x: f64,
+    label: String,
+    /// Which row of labels its name is in, from the top; none if all are taken.
+    row: Option<usize>,
+    ink: &'static str,
+    dashes: &'static str,
+}
+
+impl EventLine {
+    /// From the line to its name.
+    const GAP: f64 = 5.0;
+}
+
+/// The events worth a line. Names stand right of their line, stacked downwards where they would meet, so that no line runs
+/// through a name: the line of a later event begins below the names that it would cross.
+fn event_lines(events: &[Event], duration_ms: f64) -> Vec<EventLine> {
+    const ROOM: f64 = 230.0;
+    let mut lines: Vec<EventLine> = Vec::new();
+    for (index, event) in events.iter().enumerate() {
+        let (name, ink, dashes) = match event.kind {
+            EventKind::Interruption => ("interruption", colour::INK, ""),
+            EventKind::Tool => ("tool", colour::TOOL, "5 3"),
+            EventKind::Goodbye => ("goodbye", colour::QUIET, "5 3"),
+            EventKind::HangUp => ("hang-up", colour::INK, ""),
+            // A hold is a band. It has a name only where it ended well; else the interruption speaks for both.
+            EventKind::Hold if after_hold(events, index).is_some_and(|next| next.kind == EventKind::Resume) => {
+                ("hold", colour::QUIET, "1 3")
+            }
+            EventKind::Hold | EventKind::Resume | EventKind::Clear => continue,
+        };
+        let x = place(event.at_ms, duration_ms);
+        let label = if event.label.is_empty() { name } else { &event.label };
+        let label = shortened(label, ROOM.min(layout::EDGE - x - EventLine::GAP), EVENT_SIZE * BOLD);
+        let in_the_way = lines.iter().filter(|line| line.x + EventLine::GAP + width(&line.label, EVENT_SIZE * BOLD) + 2.0 > x);
+        let row = in_the_way.filter_map(|line| line.row).map(|row| row + 1).max().unwrap_or(0);
+        let row = (row < layout::MOST_EVENT_ROWS).then_some(row);
+        lines.push(EventLine { x, label, row, ink, dashes });
+    }
+    lines
+}
+
+/// What a hold led to.
+fn after_hold(events: &[Event], index: usize) -> Option<&Event> {
+    let ends = |event: &&Event| matches!(event.kind, EventKind::Resume | EventKind::Interruption | EventKind::HangUp);
+    events[index + 1..].iter().find(ends)
+}
+
+/// A turn's words, from where it begins.
+struct Said {
+    x: f64,
+    lines: Vec<Words>,
+}
+
+/// What one of both said, each turn in the room until their next.
+fn said(turns: &[TurnLabel], who: Who, most_lines: usize, duration_ms: f64) -> Vec<Said> {
+    let turns: Vec<&TurnLabel> = turns.iter().filter(|turn| turn.who == who).collect();
+    let next = turns.iter().skip(1).map(|turn| place(turn.start_ms, duration_ms) - 12.0).chain([layout::EDGE]);
+    let room = turns.iter().zip(next);
+    room.map(|(turn, end)| {
+        let x = place(turn.start_ms, duration_ms);
+        Said { x, lines: wrapped(turn, end - x, most_lines) }
+    })
+    .collect()
+}
+
+/// The place of a moment on the time axis.
+fn place(at_ms: f64, duration_ms: f64) -> f64 {
+    layout::LEFT + (at_ms / duration_ms).clamp(0.0, 1.0) * (layout::RIGHT - layout::LEFT)
 }
 
 /// How a text is set.
@@ -688,7 +772,24 @@ struct Words {
     unheard: String,
 }
 
+impl Words {
+    /// Ends the line in an ellipsis, in place of as many words as that takes.
+    fn end_early(&mut self, room: f64) {
+        let (part, other) = match self.unheard.is_empty() {
+            true => (&mut self.heard, &self.unheard),
+            false => (&mut self.unheard, &self.heard),
+        };
+        let room = room - width(other, WORDS_SIZE) - width(" ", WORDS_SIZE);
+        while width(part, WORDS_SIZE) + width(" …", WORDS_SIZE) > room {
+            let Some(last) = part.rfind(' ') else { break };
+            part.truncate(last);
+        }
+        part.push_str(" …");
+    }
+}
+
 const WORDS_SIZE: f64 = 12.5;
+const EVENT_SIZE: f64 = 12.5;
 
 /// A turn's words, in lines no wider than `room`; what does not fit in so many lines ends in an ellipsis.
 fn wrapped(turn: &TurnLabel, room: f64, most_lines: usize) -> Vec<Words> {
@@ -706,10 +807,8 @@ fn wrapped(turn: &TurnLabel, room: f64, most_lines: usize) -> Vec<Words> {
         let word_px = width(word, WORDS_SIZE);
         if used + space + word_px > room {
             if lines.len() == most_lines {
-                // Make room for the ellipsis in the last line.
                 if let Some(last) = lines.last_mut() {
-                    let part = if last.unheard.is_empty() { &mut last.heard } else { &mut last.unheard };
-                    *part = shortened(&format!("{part}…………"), (room - (used - width(part, WORDS_SIZE))).max(ellipsis), WORDS_SIZE);
+                    last.end_early(room);
                 }
                 break;
             }
