@@ -177,8 +177,10 @@ impl Playback {
         if now < self.pace_end_for(duration, config) {
             return None;
         }
-        let plays_at = self.hearing_end().max(now);
-        self.pace_end = self.pace_end.max(now) + duration;
+        let heard_from = self.hearing_end().max(now);
+        // For the recording, which wants its frames end to end: without what marks put right.
+        let plays_at = self.pace_end.max(now);
+        self.pace_end = plays_at + duration;
         let segment = &self.segments[index];
         let sending = Sending::Audio {
             span: Span { start: segment.kept_at + (self.sent - segment.place), len: audio_bytes },
@@ -197,7 +199,7 @@ impl Playback {
             audio_bytes,
             played_bytes,
             sent_at: now,
-            play_end: plays_at + duration,
+            play_end: heard_from + duration,
             mark: None,
         });
         Some(sending)

@@ -3,4 +3,5 @@
 pub mod carrier;
 pub mod explore;
 pub mod model;
+pub mod oracle;
 pub mod world;

@@ -31,6 +31,24 @@ pub fn read(file: &[u8]) -> Result<Vec<u8>> {
     Ok(samples.into_iter().map(|sample| g711::encode(sample.round() as i16)).collect())
 }
 
+/// Both voices of a call's recording: µ-law, 8 kHz.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stereo {
+    pub left: Vec<u8>,
+    pub right: Vec<u8>,
+}
+
+/// Reads the recording of a call: two channels of µ-law at 8 kHz, as the server writes them.
+pub fn read_recording(file: &[u8]) -> Result<Stereo> {
+    let Wav { format, data } = parse(file)?;
+    ensure!(
+        format == Format { coding: Coding::Ulaw, channels: 2, rate: LINE_RATE },
+        "not a recording of a call: two channels of 8 kHz µ-law are expected"
+    );
+    let channel = |channel| data.chunks_exact(2).map(|pair| pair[channel]).collect();
+    Ok(Stereo { left: channel(0), right: channel(1) })
+}
+
 struct Wav<'a> {
     format: Format,
     data: &'a [u8],
