@@ -8,6 +8,7 @@ use call::output::{ModelOutput, Reason};
 use call::wire::openai::Read;
 use call::wire::openai::{Realtime, SessionSettings, write_append_bytes};
 use call::{ModelInput, RequestId};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use sim::model::voice::hum;
 use sim::model::{
@@ -566,6 +567,85 @@ fn whatever_it_sends_our_reader_understands() {
     for text in &client.texts {
         let read = Realtime::new().read(text);
         assert!(!matches!(read, Read::Malformed(_)), "{text}");
+    }
+}
+
+/// What a client may do, in any order.
+#[derive(Clone, Debug)]
+enum Act {
+    Wait(u64),
+    Speak,
+    Pause,
+    Create,
+    Cancel,
+    Truncate(u32),
+    Delete,
+    Commit,
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let act = prop_oneof![
+        4 => (1_u64..700).prop_map(Act::Wait),
+        2 => Just(Act::Speak),
+        2 => Just(Act::Pause),
+        3 => Just(Act::Create),
+        1 => Just(Act::Cancel),
+        1 => (0_u32..900).prop_map(Act::Truncate),
+        1 => Just(Act::Delete),
+        1 => Just(Act::Commit),
+    ];
+    prop::collection::vec(act, 1..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Responses follow one another, each begun and ended once; what is recorded as generated is what was sent.
+    #[test]
+    fn whatever_a_client_does_the_session_makes_sense(
+        acts in acts(),
+        automatic in any::<bool>(),
+        stragglers in 0_usize..3,
+        audio_done_at_end in any::<bool>(),
+    ) {
+        let reply = Reply { items: vec![ReplyItem::says("Oh."), ReplyItem::says("Well.")], ..Reply::calls("f", "{}") };
+        let script = Script { replies: vec![reply; 40], ..Default::default() };
+        let mut client = Client::new(script, Behaviour { stragglers, audio_done_at_end, ..Default::default() });
+        let detection = json!({"type": "server_vad", "create_response": automatic, "interrupt_response": automatic});
+        let pcmu = json!({"type": "audio/pcmu"});
+        client.send(json!({"type": "session.update", "session": {"type": "realtime", "audio":
+            {"input": {"format": pcmu, "turn_detection": detection}, "output": {"format": pcmu}}}}));
+        let speech = hum("Hm.");
+        for act in acts {
+            let item = client.model.record().generated.last().map_or_else(|| "item_none".into(), |item| item.item_id.clone());
+            match act {
+                Act::Wait(ms) => client.run_for(ms),
+                Act::Speak => client.model_hears(&speech),
+                Act::Pause => client.model_hears(&[0xff; 4_800]),
+                Act::Create => client.create(),
+                Act::Cancel => client.send(json!({"type": "response.cancel"})),
+                Act::Truncate(ms) => client.send(json!({"type": "conversation.item.truncate", "item_id": item,
+                    "content_index": 0, "audio_end_ms": ms})),
+                Act::Delete => client.send(json!({"type": "conversation.item.delete", "item_id": item})),
+                Act::Commit => client.send(json!({"type": "input_audio_buffer.commit"})),
+            }
+        }
+        client.run_for(60_000);
+        prop_assert_eq!(client.model.poll_timeout(), None, "it comes to rest");
+
+        let ends = client.events.iter().filter(|event| event["response"]["id"].is_string());
+        let ends: Vec<_> = ends.map(|event| (event["type"].as_str(), event["response"]["id"].as_str())).collect();
+        for pair in ends.chunks(2) {
+            prop_assert_eq!((pair[0].0, pair[1].0), (Some("response.created"), Some("response.done")));
+            prop_assert_eq!(pair[0].1, pair[1].1);
+        }
+        let record = client.model.record();
+        prop_assert_eq!(ends.len(), record.responses.len() * 2);
+        for item in &record.generated {
+            prop_assert_eq!(&audio_of(&client.events, &item.item_id), &item.audio);
+        }
+        let events = client.events.clone();
+        client.inputs(&events);
     }
 }
 

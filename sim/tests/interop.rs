@@ -19,7 +19,7 @@ const KEY: &str = "sk-fake";
 #[tokio::test]
 async fn openai_for_python() {
     let interpreter = root().join(".interop/venv/bin/python");
-    converse(interpreter.clone(), Command::new(interpreter), "session.py").await;
+    converse(interpreter.clone(), Command::new(interpreter), "session.py").await.unwrap();
 }
 
 #[tokio::test]
@@ -27,43 +27,45 @@ async fn openai_for_node() {
     let packages = root().join(".interop/node_modules");
     let mut node = Command::new("node");
     node.env("NODE_PATH", &packages);
-    converse(packages.join("openai"), node, "session.mjs").await;
+    converse(packages.join("openai"), node, "session.mjs").await.unwrap();
 }
 
 /// Runs a script against a server of its own, if the SDK is installed.
-async fn converse(sdk: PathBuf, mut interpreter: Command, script: &str) {
+async fn converse(sdk: PathBuf, mut interpreter: Command, script: &str) -> anyhow::Result<()> {
     if !sdk.exists() {
         assert!(std::env::var("CI").as_deref() != Ok("true"), "scripts/interop has not been run");
         println!("SKIPPED: {script}: scripts/interop has not been run");
-        return;
+        return Ok(());
     }
-    let server = ModelServer::start(KEY, |_| FakeModel::new("I", conversation(), lenient())).await.unwrap();
+    let server = ModelServer::start(KEY, |_| FakeModel::new("I", conversation(), lenient())).await?;
     let mut child = interpreter
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop").join(script))
-        .arg(server.url().strip_suffix("/realtime").unwrap())
+        .arg(server.url().trim_end_matches("/realtime"))
         .arg(KEY)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+        .spawn()?;
     let speech = STANDARD.encode(hum("When do you open?"));
-    child.stdin.take().unwrap().write_all(speech.as_bytes()).await.unwrap();
-    let output = tokio::time::timeout(Duration::from_secs(60), child.wait_with_output()).await.unwrap().unwrap();
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(speech.as_bytes()).await?;
+    }
+    let output = tokio::time::timeout(Duration::from_secs(60), child.wait_with_output()).await??;
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{script}: {errors}");
 
     // What the SDK did, as the server saw it.
     let sessions = server.sessions();
     let [session] = &sessions[..] else { panic!("{} sessions", sessions.len()) };
-    let session = session.lock().unwrap();
+    let session = session.lock().expect("no session panicked");
     let record = session.record();
     let errors: Vec<_> = record.client_errors.iter().map(|error| error.code.as_deref()).collect();
     assert_eq!(errors, [Some("response_cancel_not_active")]);
     let [answered, cancelled] = &record.generated[..] else { panic!("{} items", record.generated.len()) };
     assert_eq!(answered.truncated_to_ms, Some(420));
     assert!(cancelled.cancelled && cancelled.deleted);
+    Ok(())
 }
 
 fn conversation() -> Script {

@@ -1,10 +1,11 @@
 //! One session of the fake model, in virtual time.
 //!
-//! Contract: after every [`FakeModel::receive`], call [`FakeModel::poll`] until it returns `None`, then wait for the next
-//! text or for [`FakeModel::poll_timeout`]. Times count from the opening of the session and never go back.
+//! Contract: after every [`FakeModel::receive`], call [`FakeModel::poll`] until it returns `None`, then wait for the
+//! next text or for [`FakeModel::poll_timeout`]. Times count from the opening of the session and never go back.
 //!
-//! What is modelled of the reference: session, input buffer with server VAD, transcription, conversation items, the life
-//! of a response. What is not: responses outside the conversation, text output, MCP, images, A-law.
+//! What is modelled of the reference: session, input buffer with server VAD, transcription, conversation items, the
+//! life of a response. What is not: responses outside the conversation, text output, MCP, images, A-law, the idle
+//! time-out, and the real semantics of `semantic_vad`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
