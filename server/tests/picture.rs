@@ -4,6 +4,7 @@ use std::f64::consts::TAU;
 use std::path::Path;
 
 use patchcord::demo::picture::{Event, EventKind, HEIGHT, Mark, Picture, Span, TurnLabel, WIDTH, Who, png, svg};
+use patchcord::demo::story::STORY;
 use patchcord::g711;
 use resvg::usvg;
 
@@ -15,7 +16,11 @@ fn every_lane_is_there() {
     let ids: Vec<&str> = document.descendants().filter_map(|node| node.attribute("id")).collect();
     assert_eq!(ids, ["axis", "holds", "events", "caller", "floor", "agent", "progress", "queue", "carrier", "marks"]);
     for lane in document.descendants().filter(|node| node.has_attribute("id") && node.attribute("id") != Some("holds")) {
-        assert!(lane.descendants().any(|node| ["path", "line", "rect"].contains(&node.tag_name().name())), "{:?}", lane.attribute("id"));
+        assert!(
+            lane.descendants().any(|node| ["path", "line", "rect"].contains(&node.tag_name().name())),
+            "{:?}",
+            lane.attribute("id")
+        );
     }
 }
 
@@ -66,10 +71,15 @@ fn no_text_meets_another_or_leaves_the_page() {
         assert!(boxes.len() > 20);
         for (index, (words, place)) in boxes.iter().enumerate() {
             let page = usvg::Rect::from_xywh(8.0, 0.0, WIDTH as f32 - 16.0, HEIGHT as f32).unwrap();
-            assert!(page.left() <= place.left() && place.right() <= page.right(), "{name}: {words:?} leaves the page: {place:?}");
+            assert!(
+                page.left() <= place.left() && place.right() <= page.right(),
+                "{name}: {words:?} leaves the page: {place:?}"
+            );
             for (other, elsewhere) in &boxes[index + 1..] {
-                let apart = place.right() <= elsewhere.left() || elsewhere.right() <= place.left()
-                    || place.bottom() <= elsewhere.top() || elsewhere.bottom() <= place.top();
+                let apart = place.right() <= elsewhere.left()
+                    || elsewhere.right() <= place.left()
+                    || place.bottom() <= elsewhere.top()
+                    || elsewhere.bottom() <= place.top();
                 assert!(apart, "{name}: {words:?} meets {other:?}");
             }
         }
@@ -94,7 +104,7 @@ fn text_boxes(svg: &str) -> Vec<(String, usvg::Rect)> {
     let fonts = std::sync::Arc::make_mut(&mut options.fontdb);
     fonts.load_font_data(include_bytes!("../assets/fonts/Inter-Regular-subset.otf").to_vec());
     fonts.load_font_data(include_bytes!("../assets/fonts/Inter-SemiBold-subset.otf").to_vec());
-    let tree = usvg::Tree::from_str(svg, &options).unwrap();
+    let tree = usvg::Tree::from_str(svg, &options).expect("what `svg` writes is SVG");
     let mut boxes = Vec::new();
     collect(tree.root(), &mut boxes);
     boxes
@@ -141,7 +151,14 @@ impl Made {
     }
 
     fn caller_says(mut self, start_ms: f64, length_ms: f64, text: &str) -> Made {
-        murmur(&mut self.caller, start_ms, length_ms, 118.0);
+        match STORY.exchanges.iter().find(|exchange| exchange.line.words == text) {
+            Some(exchange) => {
+                let from = start_ms as usize * 8;
+                let speech = exchange.line.audio().expect("the clips are WAV files");
+                self.caller[from..from + speech.len()].copy_from_slice(&speech);
+            }
+            None => murmur(&mut self.caller, start_ms, length_ms, 118.0),
+        }
         self.turn(Who::Caller, start_ms, length_ms, text, "");
         self
     }
@@ -183,7 +200,11 @@ impl Made {
         }
         self.queue.push((end, 0.0));
         if lost_ms > 0.0 {
-            self = self.event(end - 250.0, EventKind::Hold, "").event(end, EventKind::Clear, "").event(end, EventKind::Interruption, "");
+            self = self.event(end - 250.0, EventKind::Hold, "").event(end, EventKind::Clear, "").event(
+                end,
+                EventKind::Interruption,
+                "",
+            );
         }
         self
     }
@@ -215,7 +236,8 @@ fn murmur(audio: &mut [u8], start_ms: f64, length_ms: f64, pitch_hz: f64) {
     for n in 0..(length_ms * 8.0) as usize {
         let t = n as f64 / 8_000.0;
         let syllable = (0.5 - 0.5 * (TAU * 4.1 * t).cos()) * (0.7 + 0.3 * (TAU * 1.3 * t).sin());
-        let phrase = (1.0 - (t * 1000.0 / length_ms * 2.0 - 1.0).powi(8)) * if (t * 0.55).fract() > 0.9 { 0.05 } else { 1.0 };
+        let phrase =
+            (1.0 - (t * 1000.0 / length_ms * 2.0 - 1.0).powi(8)) * if (t * 0.55).fract() > 0.9 { 0.05 } else { 1.0 };
         let voice: f64 = (1..12).map(|k| (TAU * pitch_hz * f64::from(k) * t).sin() / f64::from(k)).sum();
         if let Some(byte) = audio.get_mut(from + n) {
             *byte = g711::encode((voice * syllable * phrase * 9_000.0) as i16);
@@ -253,7 +275,8 @@ fn short() -> Made {
 }
 
 fn long() -> Made {
-    let mut call = Made::lasting(90_000.0).agent_says(700.0, 3_100.0, "Rover dispatch, this is Ada. Where should it go?", 0.0, "");
+    let mut call =
+        Made::lasting(90_000.0).agent_says(700.0, 3_100.0, "Rover dispatch, this is Ada. Where should it go?", 0.0, "");
     for round in 0..6 {
         let at = 4_500.0 + f64::from(round) * 13_500.0;
         call = call

@@ -7,12 +7,18 @@
 //!
 //! [`svg`] writes SVG by hand, a fixed page of 1600 × 900; [`png`] rasterises it with fonts that the binary carries.
 
+mod layout;
+mod steps;
+mod words;
+
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use resvg::{tiny_skia, usvg};
 
 use crate::g711;
+use steps::Steps;
+use words::{BOLD, WORDS_SIZE, Words, escaped, shortened, width, wrapped};
 
 pub use layout::{HEIGHT, WIDTH};
 
@@ -38,6 +44,7 @@ pub struct Picture<'a> {
     /// Steps of `(at_ms, ms of audio that waits here)`.
     pub queue: Vec<(f64, f64)>,
     pub marks: Vec<Mark>,
+    /// In order of time.
     pub events: Vec<Event>,
 }
 
@@ -128,74 +135,6 @@ pub fn png(svg: &str) -> Result<Vec<u8>> {
     pixels.encode_png().context("cannot encode the picture")
 }
 
-/// Where things are on the page. One unit is one CSS pixel.
-mod layout {
-    pub const WIDTH: u32 = 1600;
-    pub const HEIGHT: u32 = 900;
-    pub const MARGIN: f64 = 28.0;
-    /// The time axis, from here to there. Right of it is room for labels of what happens last.
-    pub const LEFT: f64 = 184.0;
-    pub const RIGHT: f64 = 1436.0;
-    /// The right edge of everything.
-    pub const EDGE: f64 = WIDTH as f64 - 14.0;
-    /// Lines of words, and of event labels, are this far apart.
-    pub const LINE: f64 = 16.0;
-    pub const MOST_EVENT_ROWS: usize = 5;
-    pub const MOST_CALLER_LINES: usize = 3;
-    pub const MOST_AGENT_LINES: usize = 5;
-
-    #[derive(Clone, Copy)]
-    pub struct Lane {
-        pub top: f64,
-        pub height: f64,
-    }
-
-    impl Lane {
-        pub fn bottom(self) -> f64 {
-            self.top + self.height
-        }
-
-        pub fn middle(self) -> f64 {
-            self.top + self.height / 2.0
-        }
-    }
-
-    pub struct Lanes {
-        pub events: Lane,
-        pub caller_words: Lane,
-        pub caller: Lane,
-        pub floor: Lane,
-        pub agent: Lane,
-        pub agent_words: Lane,
-        pub progress: Lane,
-        pub queue: Lane,
-        pub at_carrier: Lane,
-        pub marks: Lane,
-        pub axis: Lane,
-    }
-
-    impl Lanes {
-        /// From top to bottom, as much room for words as they need; the lane in the middle gets the rest.
-        pub fn new(event_rows: usize, caller_lines: usize, agent_lines: usize) -> Lanes {
-            let below = |lane: Lane, gap: f64, height: f64| Lane { top: lane.bottom() + gap, height };
-            let lines = |count: usize| count as f64 * LINE;
-            let events = Lane { top: 82.0, height: lines(event_rows) };
-            let caller_words = below(events, 6.0, lines(caller_lines));
-            let caller = below(caller_words, 2.0, 72.0);
-            let floor = below(caller, 6.0, 16.0);
-            let agent = below(floor, 6.0, 72.0);
-            let agent_words = below(agent, 4.0, lines(agent_lines));
-            let queue = Lane { top: 696.0, height: 52.0 };
-            let at_carrier = below(queue, 18.0, 34.0);
-            let marks = below(at_carrier, 18.0, 22.0);
-            let axis = below(marks, 10.0, 30.0);
-            let top = agent_words.bottom() + 24.0;
-            let progress = Lane { top, height: queue.top - 20.0 - top };
-            Lanes { events, caller_words, caller, floor, agent, agent_words, progress, queue, at_carrier, marks, axis }
-        }
-    }
-}
-
 /// Okabe and Ito's palette, told apart by the colour-blind; black and greys for what is not speech.
 mod colour {
     pub const CALLER: &str = "#0072b2";
@@ -268,7 +207,10 @@ impl<'a> Page<'a> {
         let Picture { title, subtitle, .. } = self.picture;
         let room = layout::EDGE - layout::MARGIN;
         self.text(Text { size: 22.0, bold: true, ..Text::at(layout::MARGIN, 40.0) }, &shortened(title, room, 22.0));
-        self.text(Text { size: 14.0, colour: colour::QUIET, ..Text::at(layout::MARGIN, 62.0) }, &shortened(subtitle, room, 14.0));
+        self.text(
+            Text { size: 14.0, colour: colour::QUIET, ..Text::at(layout::MARGIN, 62.0) },
+            &shortened(subtitle, room, 14.0),
+        );
     }
 
     fn time_axis(&mut self) {
@@ -376,7 +318,8 @@ impl<'a> Page<'a> {
             };
             self.rect(x, lane.top, (end - x).max(1.0), lane.height, ink);
             if end - x > width(name, 11.0) + 12.0 {
-                let label = Text { size: 11.0, bold: true, colour: "#ffffff", halo: false, ..Text::at(x + 6.0, lane.top + 12.0) };
+                let label =
+                    Text { size: 11.0, bold: true, colour: "#ffffff", halo: false, ..Text::at(x + 6.0, lane.top + 12.0) };
                 self.text(label, name);
             }
         }
@@ -402,8 +345,8 @@ impl<'a> Page<'a> {
         unheard.extend(heard.iter().rev());
         self.area(&unheard, colour::UNHEARD);
         self.path(&generated, colour::GENERATED, 1.5);
-        self.path(&sent, colour::SENT, 1.5);
-        self.path(&heard, colour::AGENT, 2.0);
+        self.path(&sent, colour::SENT, 1.4);
+        self.path(&heard, colour::AGENT, 1.7);
         self.discards(y);
         self.progress_labels(y);
         self.close();
@@ -434,7 +377,12 @@ impl<'a> Page<'a> {
         let last_ms = self.duration_ms;
         // Generation is furthest ahead at the end of a burst; left of there and above, no line can be.
         let ahead = |t: f64| self.generated.at(t) - self.heard.at(t);
-        let furthest = self.generated.0.iter().map(|&(t, _)| t).fold(0.0, |best, t| if ahead(t) > ahead(best) + 1.0 { t } else { best });
+        let furthest = self
+            .generated
+            .0
+            .iter()
+            .map(|&(t, _)| t)
+            .fold(0.0, |best, t| if ahead(t) > ahead(best) + 1.0 { t } else { best });
         if ahead(furthest) <= 0.0 {
             return;
         }
@@ -485,7 +433,7 @@ impl<'a> Page<'a> {
     fn marks(&mut self) {
         let lane = self.lanes.marks;
         let (mut reached, mut flushed, mut lost) = (String::new(), String::new(), String::new());
-        let mut last_flushed: Option<f64> = None;
+        let mut flushed_ends = Vec::new();
         for mark in &self.picture.marks {
             let x = self.x(mark.sent_ms);
             let Some(returned_ms) = mark.returned_ms else {
@@ -496,7 +444,7 @@ impl<'a> Page<'a> {
             let path = if mark.flushed { &mut flushed } else { &mut reached };
             path.push_str(&format!("M{} {}L{} {}", tenth(x), tenth(lane.top), tenth(end), tenth(lane.bottom())));
             if mark.flushed {
-                last_flushed = Some(last_flushed.map_or(end, |last| last.max(end)));
+                flushed_ends.push(end);
             }
         }
         self.open("marks");
@@ -504,15 +452,22 @@ impl<'a> Page<'a> {
         // Where many share a pixel, thin lines keep them apart.
         let per_px = self.picture.marks.len() as f64 / (layout::RIGHT - layout::LEFT);
         let stroke = (0.15 / per_px.max(1e-9)).clamp(0.4, 1.2);
-        for (path, ink, stroke) in [(lost, colour::INK, 1.2), (reached, colour::QUIET, stroke), (flushed, colour::CALLER, stroke.max(0.8))] {
+        for (path, ink, stroke) in
+            [(lost, colour::INK, 1.2), (reached, colour::QUIET, stroke), (flushed, colour::CALLER, stroke.max(0.8))]
+        {
             if !path.is_empty() {
-                self.out.push_str(&format!("<path d=\"{path}\" fill=\"none\" stroke=\"{ink}\" stroke-width=\"{}\"/>\n", tenth(stroke)));
+                self.out.push_str(&format!(
+                    "<path d=\"{path}\" fill=\"none\" stroke=\"{ink}\" stroke-width=\"{}\"/>\n",
+                    tenth(stroke)
+                ));
             }
         }
-        // After a `clear` nothing is sent for a while, so there is room.
-        if let Some(end) = last_flushed {
-            let flushed = Text { size: 11.0, colour: colour::CALLER, ..Text::at(end + 6.0, lane.bottom() - 7.0) };
-            self.text(flushed, "flushed");
+        // After a `clear` nothing is sent for a while, so somewhere there is room to say what these are.
+        let room =
+            |from: f64| !self.picture.marks.iter().any(|mark| (from + 1.0..from + 54.0).contains(&self.x(mark.sent_ms)));
+        if let Some(end) = flushed_ends.into_iter().find(|end| room(*end)) {
+            let place = Text { size: 11.0, colour: colour::CALLER, ..Text::at(end + 6.0, lane.bottom() - 7.0) };
+            self.text(place, "flushed");
         }
         self.close();
     }
@@ -585,13 +540,20 @@ impl<'a> Page<'a> {
     fn words(&mut self, x: f64, y: f64, words: &Words, ink: &'static str) {
         let struck = match words.unheard.is_empty() {
             true => String::new(),
-            false => format!("<tspan fill=\"{}\" stroke=\"none\" text-decoration=\"line-through\">{}</tspan>", colour::STRUCK, escaped(&words.unheard)),
+            false => format!(
+                "<tspan fill=\"{}\" stroke=\"none\" text-decoration=\"line-through\">{}</tspan>",
+                colour::STRUCK,
+                escaped(&words.unheard)
+            ),
         };
         let gap = if words.heard.is_empty() || words.unheard.is_empty() { "" } else { " " };
         let place = Text { size: WORDS_SIZE, colour: ink, ..Text::at(x, y) };
         self.out.push_str(&format!("<text {}>{}{gap}{struck}</text>\n", place.attributes(), escaped(&words.heard)));
     }
 }
+
+/// The size that events are named in.
+const EVENT_SIZE: f64 = 12.5;
 
 /// A line through all lanes, and its name.
 struct EventLine {
@@ -628,7 +590,8 @@ fn event_lines(events: &[Event], duration_ms: f64) -> Vec<EventLine> {
         let x = place(event.at_ms, duration_ms);
         let label = if event.label.is_empty() { name } else { &event.label };
         let label = shortened(label, ROOM.min(layout::EDGE - x - EventLine::GAP), EVENT_SIZE * BOLD);
-        let in_the_way = lines.iter().filter(|line| line.x + EventLine::GAP + width(&line.label, EVENT_SIZE * BOLD) + 2.0 > x);
+        let in_the_way =
+            lines.iter().filter(|line| line.x + EventLine::GAP + width(&line.label, EVENT_SIZE * BOLD) + 2.0 > x);
         let row = in_the_way.filter_map(|line| line.row).map(|row| row + 1).max().unwrap_or(0);
         let row = (row < layout::MOST_EVENT_ROWS).then_some(row);
         lines.push(EventLine { x, label, row, ink, dashes });
@@ -683,7 +646,8 @@ impl Text {
     }
 
     fn attributes(&self) -> String {
-        let mut attributes = format!("x=\"{}\" y=\"{}\" font-size=\"{}\" fill=\"{}\"", tenth(self.x), tenth(self.y), self.size, self.colour);
+        let mut attributes =
+            format!("x=\"{}\" y=\"{}\" font-size=\"{}\" fill=\"{}\"", tenth(self.x), tenth(self.y), self.size, self.colour);
         if self.bold {
             attributes.push_str(" font-weight=\"600\"");
         }
@@ -697,165 +661,11 @@ impl Text {
     }
 }
 
-/// A value that changes in steps: `(at_ms, value)`, in order of time; zero before the first.
-#[derive(Clone)]
-struct Steps(Vec<(f64, f64)>);
-
-impl Steps {
-    fn new(steps: &[(f64, f64)]) -> Steps {
-        let mut steps = steps.to_vec();
-        steps.sort_by(|a, b| a.0.total_cmp(&b.0));
-        Steps(steps)
-    }
-
-    fn at(&self, at_ms: f64) -> f64 {
-        let next = self.0.partition_point(|&(t, _)| t <= at_ms);
-        next.checked_sub(1).map_or(0.0, |last| self.0[last].1)
-    }
-
-    fn most(&self) -> f64 {
-        self.0.iter().map(|&(_, value)| value).fold(0.0, f64::max)
-    }
-
-    /// The same, but at these times everything beyond `floor` is thrown away, and what follows counts on from there.
-    fn dropping_to(self, floor: &Steps, times: &[f64]) -> Steps {
-        let mut dropped = 0.0;
-        let mut times = times.iter().copied().peekable();
-        let mut steps = Vec::with_capacity(self.0.len() + times.len());
-        let mut last = 0.0;
-        for (at_ms, value) in self.0.into_iter().chain([(f64::INFINITY, 0.0)]) {
-            while let Some(drop_ms) = times.next_if(|&drop_ms| drop_ms < at_ms) {
-                let excess = last - dropped - floor.at(drop_ms);
-                if excess > 0.0 {
-                    dropped += excess;
-                    steps.push((drop_ms, last - dropped));
-                }
-            }
-            if at_ms.is_finite() {
-                steps.push((at_ms, value - dropped));
-                last = value;
-            }
-        }
-        Steps(steps)
-    }
-
-    /// From when to when the value rose the longest without a pause of half a second.
-    fn longest_rise(&self, end_ms: f64) -> (f64, f64) {
-        const PAUSE_MS: f64 = 500.0;
-        let mut longest = (0.0, 0.0);
-        let mut start = None;
-        for pair in self.0.windows(2) {
-            let (from, to) = (pair[0].0, pair[1].0.min(end_ms));
-            if to - from > PAUSE_MS {
-                start = None;
-                continue;
-            }
-            let start = *start.get_or_insert(from);
-            if to - start > longest.1 - longest.0 {
-                longest = (start, to);
-            }
-        }
-        longest
-    }
-}
-
 fn times(events: &[Event], wanted: impl Fn(EventKind) -> bool) -> Vec<f64> {
     let mut times: Vec<f64> = events.iter().filter(|event| wanted(event.kind)).map(|event| event.at_ms).collect();
     times.sort_by(f64::total_cmp);
     times
 }
-
-/// A line of words: what was heard, then what was not.
-#[derive(Default)]
-struct Words {
-    heard: String,
-    unheard: String,
-}
-
-impl Words {
-    /// Ends the line in an ellipsis, in place of as many words as that takes.
-    fn end_early(&mut self, room: f64) {
-        let (part, other) = match self.unheard.is_empty() {
-            true => (&mut self.heard, &self.unheard),
-            false => (&mut self.unheard, &self.heard),
-        };
-        let room = room - width(other, WORDS_SIZE) - width(" ", WORDS_SIZE);
-        while width(part, WORDS_SIZE) + width(" …", WORDS_SIZE) > room {
-            let Some(last) = part.rfind(' ') else { break };
-            part.truncate(last);
-        }
-        part.push_str(" …");
-    }
-}
-
-const WORDS_SIZE: f64 = 12.5;
-const EVENT_SIZE: f64 = 12.5;
-
-/// A turn's words, in lines no wider than `room`; what does not fit in so many lines ends in an ellipsis.
-fn wrapped(turn: &TurnLabel, room: f64, most_lines: usize) -> Vec<Words> {
-    let space = width(" ", WORDS_SIZE);
-    let ellipsis = width("…", WORDS_SIZE);
-    if room < 3.0 * ellipsis {
-        return Vec::new();
-    }
-    let cut = if turn.interrupted && turn.unheard.is_empty() { "—" } else { "" };
-    let heard = turn.text.split_whitespace().chain(cut.split_terminator(' ')).map(|word| (word, true));
-    let unheard = turn.unheard.split_whitespace().map(|word| (word, false));
-    let mut lines: Vec<Words> = Vec::new();
-    let mut used = f64::INFINITY;
-    for (word, was_heard) in heard.chain(unheard) {
-        let word_px = width(word, WORDS_SIZE);
-        if used + space + word_px > room {
-            if lines.len() == most_lines {
-                if let Some(last) = lines.last_mut() {
-                    last.end_early(room);
-                }
-                break;
-            }
-            lines.push(Words::default());
-            used = -space;
-        }
-        let word = shortened(word, room, WORDS_SIZE);
-        used += space + width(&word, WORDS_SIZE);
-        if let Some(line) = lines.last_mut() {
-            let part = if was_heard { &mut line.heard } else { &mut line.unheard };
-            if !part.is_empty() {
-                part.push(' ');
-            }
-            part.push_str(&word);
-        }
-    }
-    lines
-}
-
-/// The text, or as much of it as fits with an ellipsis.
-fn shortened(text: &str, room: f64, size: f64) -> String {
-    if width(text, size) <= room {
-        return text.to_owned();
-    }
-    let mut kept = text.trim_end_matches('…').to_owned();
-    while !kept.is_empty() && width(&kept, size) + width("…", size) > room {
-        kept.pop();
-    }
-    format!("{}…", kept.trim_end())
-}
-
-/// The width of a text in units, set in Inter Regular at this size. Multiply the size with [`BOLD`] for SemiBold.
-fn width(text: &str, size: f64) -> f64 {
-    /// Of the characters from space to tilde, in thousandths of the size.
-    const ADVANCES: [u16; 95] = [
-        281, 278, 403, 631, 638, 812, 639, 222, 362, 362, 500, 659, 280, 460, 276, 357, 625, 464, 605, 636, 642, 608, 624, 571, 616,
-        624, 276, 280, 659, 659, 659, 507, 936, 676, 651, 727, 719, 598, 587, 743, 740, 264, 543, 652, 562, 889, 753, 761, 635, 761,
-        639, 638, 642, 741, 676, 949, 642, 665, 625, 362, 357, 362, 469, 452, 497, 564, 621, 558, 621, 582, 361, 609, 591, 237, 237,
-        544, 237, 869, 585, 597, 609, 609, 372, 523, 364, 581, 557, 812, 540, 557, 541, 362, 327, 362, 659,
-    ];
-    const OTHERS: u16 = 700;
-    let advance = |c: char| (c as usize).checked_sub(32).and_then(|index| ADVANCES.get(index)).copied().unwrap_or(OTHERS);
-    text.chars().map(|c| f64::from(advance(c))).sum::<f64>() / 1000.0 * size
-}
-
-/// Inter SemiBold is this much wider than Inter Regular, at most.
-const BOLD: f64 = 1.05;
 
 /// The least of 1, 2, 5 times a power of ten that is not less than this.
 fn round_step(least: f64) -> f64 {
@@ -883,22 +693,4 @@ fn joined(corners: &[(f64, f64)]) -> String {
         }
     }
     path
-}
-
-/// For text and attributes. Characters that XML cannot hold at all are left out.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            '\t' | '\n' | '\r' => escaped.push(' '),
-            '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => {}
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }

@@ -91,7 +91,10 @@ pub const STORY: Story = Story {
     exchanges: &[
         Exchange {
             cue: Cue::AfterAgent(Duration::from_millis(600)),
-            line: Line { words: "go forward ten meters", recording: include_bytes!("../../assets/demo/go-forward-ten-meters.wav") },
+            line: Line {
+                words: "go forward ten meters",
+                recording: include_bytes!("../../assets/demo/go-forward-ten-meters.wav"),
+            },
             tool: Some(ToolUse {
                 name: "drive",
                 arguments: r#"{"direction":"forward","meters":10}"#,
