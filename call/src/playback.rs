@@ -331,6 +331,11 @@ impl Playback {
         self.segments.iter().any(|segment| segment.response == response && heard < segment.end())
     }
 
+    /// Whether something of this item was not heard for certain.
+    pub fn has_item(&self, item: ItemId) -> bool {
+        self.segments.iter().any(|segment| segment.item == item)
+    }
+
     /// Whether anything was sent of this response and may still be at the carrier, or was heard.
     pub fn has_sent(&self, response: ResponseId) -> bool {
         self.segments.iter().any(|segment| segment.response == response && segment.place < self.sent)
@@ -362,10 +367,6 @@ impl Playback {
 
     pub fn frames_sent(&self) -> u64 {
         self.frames_sent
-    }
-
-    pub fn epoch(&self) -> u32 {
-        self.epoch
     }
 
     /// Heard = last confirmed mark, and the clock since, never above what was sent (A7).

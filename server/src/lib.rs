@@ -27,7 +27,7 @@ use axum::serve::ListenerExt;
 use reqwest::Url;
 use tokio::net::TcpListener;
 
-pub use calls::Calls;
+pub use calls::{CallEvent, Calls, Happening};
 pub use config::Config;
 
 use commands::Commands;
