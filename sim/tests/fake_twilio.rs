@@ -84,6 +84,32 @@ async fn a_call_that_is_taken_up_again() {
 }
 
 #[tokio::test]
+async fn a_hang_up_that_is_never_answered_leaves_the_call_alone() {
+    let settings = Settings { hang_up_fault: Some((HangUpFault::Hangs, 1)), ..Default::default() };
+    let document = |status: &str| match status {
+        "ringing" => stream_document(""),
+        _ => String::from("<Response><Say>Goodbye</Say></Response>"),
+    };
+    let server = Server::start(settings, document, Talk::HangUpAndClose).await;
+    let report = server.call([], CallOptions::default()).await;
+    assert_eq!(report.ended_by, EndedBy::Document);
+    assert_eq!(report.streams[0].end, Some(StreamEnd::ServerClosed));
+    assert_eq!(report.rest.iter().map(|request| request.answered).collect::<Vec<_>>(), [None]);
+    assert_eq!(report.said, ["Goodbye"]);
+}
+
+#[tokio::test]
+async fn streams_have_callbacks_of_their_own() {
+    let document = |_: &str| stream_document("").replace("<Stream", "<Stream statusCallback=\"/twilio/status\"");
+    let server = Server::start(public(), document, Talk::Listen).await;
+    let report = server.call([CallerStep::HangUp], CallOptions::default()).await;
+    let mut events: Vec<_> =
+        report.callbacks.iter().map(|callback| (callback.status, callback.field("StreamEvent").unwrap())).collect();
+    events.sort_unstable();
+    assert_eq!(events, [(Some(204), "stream-started"), (Some(204), "stream-stopped")]);
+}
+
+#[tokio::test]
 async fn frames_come_at_absolute_times() {
     let server = Server::start(Settings::default(), |_| stream_document(""), Talk::Listen).await;
     let options = CallOptions {
@@ -115,6 +141,8 @@ async fn a_server_that_is_wrong_in_every_way_ends_the_call() {
         ("<Response><Connect><Stream url='nowhere'/></Connect></Response>", "31920"),
         ("<Response><Connect><Stream url='ws://127.0.0.1:1/?a=1'/></Connect></Response>", "query"),
         ("<Response><Redirect>/twilio/voice</Redirect></Response>", "more than 20 documents"),
+        ("<Response><Redirect>/twilio/status</Redirect></Response>", "answered 204"),
+        ("<Response><Redirect>/plain</Redirect></Response>", "12300"),
         ("<Response><Redirect>/nowhere</Redirect></Response>", "answered 404"),
         ("<Response><Dial/></Response>", "<Dial>"),
         ("{}", "12100"),
@@ -154,6 +182,8 @@ enum Talk {
     Listen,
     /// Plays 100 ms, and hangs up by REST, thrice, when they were heard.
     HangUpByRest,
+    /// Asks once for a hang-up, and closes the socket without an answer.
+    HangUpAndClose,
     /// Closes the first socket; on the second it plays.
     CloseFirst,
 }
@@ -192,6 +222,7 @@ impl Server {
             .route("/twilio/voice", post(document_for))
             .route("/twilio/after-stream", post(document_for))
             .route("/twilio/status", post(async || StatusCode::NO_CONTENT))
+            .route("/plain", post(async || "<Response/>"))
             .route("/twilio/media", get(media))
             .with_state(Arc::clone(&shared));
         tokio::spawn(async { axum::serve(listener, router).await });
@@ -199,7 +230,11 @@ impl Server {
     }
 
     async fn call(&self, script: impl Into<Vec<CallerStep>>, options: CallOptions) -> CallReport {
+        fn can_be_spawned<T: Send>(task: T) -> T {
+            task
+        }
         let call = self.twilio.call(&self.base, "+15005550001", "+15005550006", script.into(), options);
+        let call = can_be_spawned(call);
         tokio::time::timeout(Duration::from_secs(20), call).await.expect("a call ends")
     }
 
@@ -265,11 +300,15 @@ async fn talk(shared: Arc<Shared>, mut socket: WebSocket) {
                 shared.see(format!("mark {name}"));
                 let account = &shared.settings.account_sid;
                 let url = format!("{}/2010-04-01/Accounts/{account}/Calls/{call_sid}.json", shared.api);
-                for _ in 0..3 {
-                    if shared.talk == Talk::HangUpByRest {
-                        let (status, _) = hang_up(&url, account, &shared.settings.auth_token).await;
-                        shared.see(format!("rest {status}"));
-                    }
+                let hang_up = || hang_up(&url, account, &shared.settings.auth_token);
+                if shared.talk == Talk::HangUpAndClose {
+                    _ = tokio::time::timeout(Duration::from_millis(500), hang_up()).await.expect_err("no answer");
+                    return;
+                }
+                let times = if shared.talk == Talk::HangUpByRest { 3 } else { 0 };
+                for _ in 0..times {
+                    let (status, _) = hang_up().await;
+                    shared.see(format!("rest {status}"));
                 }
             }
             FromCarrier::Dtmf { digit, .. } => shared.see(format!("dtmf {digit}")),

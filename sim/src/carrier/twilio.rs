@@ -129,8 +129,10 @@ pub struct Exchange {
     pub form: Vec<(String, String)>,
     pub at: Duration,
     pub took: Duration,
-    /// `None`: no answer.
+    /// `None`: no answer, and `body` says why.
     pub status: Option<u16>,
+    /// Without its parameters; empty if there was none.
+    pub content_type: String,
     pub body: String,
 }
 
@@ -318,6 +320,9 @@ const MOST_DOCUMENTS: usize = 20;
 /// Twilio's limit of a document, 64 KB.
 const MOST_DOCUMENT_BYTES: usize = 64 * 1_024;
 
+/// What a document of ours may call itself.
+const DOCUMENT_TYPES: [&str; 2] = ["text/xml", "application/xml"];
+
 /// How long the server may take for the other half of a close.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -474,6 +479,9 @@ impl Run {
     async fn fetch(&mut self, url: &Url) -> Option<Vec<Verb>> {
         let exchange = self.post.post(url.clone(), self.form()).await;
         let verbs = match exchange.status {
+            Some(200) if !DOCUMENT_TYPES.contains(&&*exchange.content_type) => {
+                Err(format!("12300: {url} answered with {:?}", exchange.content_type))
+            }
             Some(200) => twiml::parse(&exchange.body).map_err(|error| format!("12100: {url}: {error}")),
             Some(status) => Err(format!("11200: {url} answered {status}")),
             None => Err(format!("11200: {url}: {}", exchange.body)),
@@ -724,14 +732,17 @@ impl Poster {
                     break;
                 }
             }
-            Ok::<_, reqwest::Error>((response.status().as_u16(), String::from_utf8_lossy(&body).into_owned()))
+            let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+            let content_type = content_type.and_then(|value| value.split(';').next()).unwrap_or_default().to_owned();
+            let body = String::from_utf8_lossy(&body).into_owned();
+            Ok::<_, reqwest::Error>((Some(response.status().as_u16()), content_type, body))
         };
-        let (status, body) = match timeout(self.limit, answer).await {
-            Ok(Ok((status, body))) => (Some(status), body),
-            Ok(Err(error)) => (None, error.to_string()),
-            Err(_) => (None, "no answer in time".to_owned()),
+        let none = |why: String| (None, String::new(), why);
+        let (status, content_type, body) = match timeout(self.limit, answer).await {
+            Ok(answer) => answer.unwrap_or_else(|error| none(error.to_string())),
+            Err(_) => none("no answer in time".into()),
         };
-        Exchange { url: url.into(), form, at, took: self.zero.elapsed() - at, status, body }
+        Exchange { url: url.into(), form, at, took: self.zero.elapsed() - at, status, content_type, body }
     }
 
     /// Where a URL of the public origin is on this machine; others stay as they are.
