@@ -41,7 +41,9 @@ struct Serve {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = match log::init(&env) {
+    // The demo tells its own story; what is wrong with it is still said.
+    let quiet = matches!(cli.command, Command::Demo(_)).then(|| "warn".to_owned());
+    let done = match log::init(&|name| env(name).or_else(|| quiet.clone().filter(|_| name == "PATCHCORD_LOG"))) {
         Err(error) => Err(error),
         Ok(()) => match cli.command {
             Command::Serve(args) => serve(args).await.map(|()| true),

@@ -19,6 +19,9 @@ use super::story::{Cue, Story, spoken};
 use crate::agent::{Agent, Tool};
 use crate::config::{Config, OpenAi, Secret, Twilio, Verify};
 
+/// Agent speech of this length is the reply to what was said, and not the end of what was interrupted.
+const REPLIED: Duration = Duration::from_millis(500);
+
 /// Numbers that the carrier keeps for tests; no telephone has them.
 pub const CALLER: &str = "+15005550001";
 pub const CALLED: &str = "+15005550006";
@@ -130,10 +133,13 @@ fn script(story: &Story) -> Script {
 fn caller(story: &Story) -> Result<Vec<CallerStep>> {
     let mut steps = Vec::new();
     for exchange in story.exchanges {
-        steps.push(match exchange.cue {
-            Cue::AfterAgent(pause) => CallerStep::AwaitAgentQuiet(pause),
-            Cue::IntoReply(into) => CallerStep::AwaitAgentSpeech { for_at_least: into },
-        });
+        match exchange.cue {
+            Cue::AfterAgent(pause) => {
+                steps.push(CallerStep::AwaitAgentSpeech { for_at_least: REPLIED });
+                steps.push(CallerStep::AwaitAgentQuiet(pause));
+            }
+            Cue::IntoReply(into) => steps.push(CallerStep::AwaitAgentSpeech { for_at_least: into }),
+        }
         steps.push(CallerStep::Say(exchange.line.audio()?.into()));
     }
     // The agent says goodbye and hangs up; a caller who has to wait for that in vain gives up.

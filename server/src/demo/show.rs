@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use call::Note;
-use call::summary::Who;
+use call::summary::{Turn, Who};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -15,7 +15,7 @@ use crate::{CallEvent, Happening};
 const WIDTH: usize = 80;
 
 /// Columns before what is said.
-const INDENT: usize = 18;
+const INDENT: usize = 19;
 
 pub fn opening(length: Duration) {
     println!("One phone call through Patchcord, on this machine, in about {} seconds.", length.as_secs());
@@ -26,9 +26,10 @@ pub fn opening(length: Duration) {
 
 /// Prints turns and decisions until the calls are over.
 pub async fn conversation(mut events: broadcast::Receiver<CallEvent>) {
+    let mut asides = Asides::default();
     loop {
         match events.recv().await {
-            Ok(event) => happened(&event.what),
+            Ok(event) => asides.happened(&event.what),
             // It is only for show.
             Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
@@ -36,34 +37,65 @@ pub async fn conversation(mut events: broadcast::Receiver<CallEvent>) {
     }
 }
 
-fn happened(what: &Happening) {
-    match what {
-        Happening::Turn(turn) => {
-            let who = match turn.who {
-                Who::Caller => "caller",
-                Who::Agent => "agent",
-            };
-            let cut = if turn.interrupted { " – [interrupted]" } else { "" };
-            let seconds = turn.start_ms as f64 / 1_000.0;
-            let text = format!("{}{cut}", turn.text);
-            let mut lines = wrapped(&text).into_iter();
-            println!("{seconds:>7.1} s  {who:<7}{}", lines.next().unwrap_or_default());
-            for line in lines {
-                println!("{:INDENT$}{line}", "");
+/// What is said about a turn of the agent's comes after it; it is known as a turn only when it is over.
+#[derive(Default)]
+struct Asides {
+    agent_speaks: bool,
+    waiting: Vec<String>,
+}
+
+impl Asides {
+    fn happened(&mut self, what: &Happening) {
+        match what {
+            Happening::Turn(turn) => {
+                print_turn(turn);
+                if turn.who == Who::Agent {
+                    self.agent_speaks = false;
+                    for what in self.waiting.drain(..) {
+                        aside(&what);
+                    }
+                }
+            }
+            Happening::Note(Note::AgentStarted { .. }) => self.agent_speaks = true,
+            Happening::Note(note) => {
+                let Some(what) = in_words(note) else { return };
+                if self.agent_speaks {
+                    self.waiting.push(what);
+                } else {
+                    aside(&what);
+                }
             }
         }
-        Happening::Note(Note::Held) => aside("the caller speaks into it; playing stops at once"),
-        Happening::Note(Note::Interrupted { unheard_ms, .. }) => {
-            aside(&format!("meant: {:.1} s that nobody heard are taken back", f64::from(*unheard_ms) / 1_000.0));
-        }
-        Happening::Note(Note::Resumed { .. }) => aside("nothing meant: the agent goes on"),
-        Happening::Note(Note::ToolFinished { after, failed: false, .. }) => {
-            aside(&format!("a tool answered after {} ms", after.as_millis()));
-        }
-        Happening::Note(Note::ToolFinished { failed: true, .. }) => aside("a tool failed"),
-        Happening::Note(Note::GoodbyeDone { .. }) => aside("goodbye was heard; hanging up"),
-        Happening::Note(_) => {}
     }
+}
+
+fn print_turn(turn: &Turn) {
+    let who = match turn.who {
+        Who::Caller => "caller",
+        Who::Agent => "agent",
+    };
+    let cut = if turn.interrupted { " – [interrupted]" } else { "" };
+    let seconds = turn.start_ms as f64 / 1_000.0;
+    let text = format!("{}{cut}", turn.text);
+    let mut lines = wrapped(&text).into_iter();
+    println!("{seconds:>7.1} s  {who:<8}{}", lines.next().unwrap_or_default());
+    for line in lines {
+        println!("{:INDENT$}{line}", "");
+    }
+}
+
+fn in_words(note: &Note) -> Option<String> {
+    Some(match note {
+        Note::Held => "the caller speaks into it; playing stops at once".to_owned(),
+        Note::Interrupted { unheard_ms, .. } => {
+            format!("meant: {:.1} s that nobody heard are taken back", f64::from(*unheard_ms) / 1_000.0)
+        }
+        Note::Resumed { .. } => "nothing meant: the agent goes on".to_owned(),
+        Note::ToolFinished { after, failed: false, .. } => format!("a tool answered after {} ms", after.as_millis()),
+        Note::ToolFinished { failed: true, .. } => "a tool failed".to_owned(),
+        Note::GoodbyeDone { .. } => "goodbye was heard; hanging up".to_owned(),
+        _ => return None,
+    })
 }
 
 fn aside(what: &str) {
