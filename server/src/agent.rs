@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use call::config::{CallConfig, CallFacts, Direction};
-use call::wire::openai::SessionSettings;
+use call::wire::openai::{SessionSettings, ToolSpec};
 use reqwest::Url;
 use serde::Deserialize;
 
@@ -42,7 +42,7 @@ pub struct Model {
     /// As the vendor spells it; not checked, since vendors add models.
     pub name: String,
     pub voice: String,
-    /// The model that transcribes the caller.
+    /// The model that transcribes the caller. `None`: the default one.
     pub transcription: Option<String>,
 }
 
@@ -61,6 +61,16 @@ pub struct Tool {
     /// JSON schema of the arguments.
     pub parameters: serde_json::Value,
     pub url: Url,
+}
+
+impl Tool {
+    fn spec(&self) -> ToolSpec {
+        ToolSpec {
+            name: self.name.clone(),
+            description: self.description.clone(),
+            parameters: self.parameters.clone(),
+        }
+    }
 }
 
 impl Default for Agent {
@@ -108,7 +118,16 @@ impl Agent {
     }
 
     pub fn session(&self) -> SessionSettings {
-        stand_in::session(self)
+        let default = SessionSettings::default();
+        SessionSettings {
+            model: self.model.name.clone(),
+            voice: self.model.voice.clone(),
+            instructions: self.instructions.clone(),
+            transcription_model: self.model.transcription.clone().or(default.transcription_model),
+            language: self.language.clone(),
+            tools: self.tools.iter().map(Tool::spec).collect(),
+            ..default
+        }
     }
 }
 

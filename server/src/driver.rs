@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::extract::ws::WebSocket;
 use call::bridge::{Bridge, Effect, Wants};
+use call::wire::openai::close_is_fatal;
 use call::{CallTime, CarrierInput, Command, CommandId, EndReason, Epoch, Input, ModelInput, Note, Outcome, Summary};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -23,7 +24,6 @@ use crate::log;
 use crate::model::{Endpoint, ModelConnection, ModelSocket, Refused};
 use crate::record::{CallFacts, Recorder, Tracer};
 use crate::socket::Received;
-use crate::stand_in::close_is_fatal;
 
 /// What helper tasks get at the end of a call (L8).
 const WIND_DOWN: Duration = Duration::from_secs(1);
@@ -160,7 +160,7 @@ impl Driver {
             }
         };
         let abandoned = self.shell.wind_down().await;
-        let summary = self.bridge.summary().clone();
+        let summary = self.bridge.summary();
         Ended { reason, summary, answered_at: self.shell.answered_at, abandoned }
     }
 

@@ -1,21 +1,8 @@
-//! Stand-ins for parts of `call` that are not there yet. Each names what replaces it; the file then goes.
+//! A stand-in for the language data of `call::farewell`, which will know its own tags. The file then goes.
 
 use call::farewell::Language;
-use call::wire::openai::SessionSettings;
 
-use crate::agent::Agent;
-
-/// Replace by `SessionSettings { model, voice, instructions, transcription_model, language, tools, .. }`.
-pub(crate) fn session(_agent: &Agent) -> SessionSettings {
-    SessionSettings {}
-}
-
-/// Replace by the language data's own look-up of a tag.
+/// The language of a tag such as `en`.
 pub(crate) fn language(tag: &str) -> Option<Language> {
     tag.eq_ignore_ascii_case("en").then_some(Language::ENGLISH)
-}
-
-/// Replace by `call::wire::openai::close_is_fatal`.
-pub(crate) fn close_is_fatal(code: Option<u16>) -> bool {
-    matches!(code, Some(1000 | 1008 | 4000))
 }
