@@ -1,7 +1,7 @@
 //! Whole calls over real sockets: a carrier and a model that play their part, the server between them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -13,22 +13,34 @@ use patchcord::{Calls, Server};
 use reqwest::Url;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 #[tokio::test]
 async fn a_greeting_that_says_goodbye_is_heard_recorded_and_hung_up() {
-    let world = World::new(Part::Speaks("Hello and goodbye."), |_| {}).await;
+    let mut world = World::new(Part::Speaks("Hello and goodbye."), |_| {}).await;
     let mut stream = world.call("CA1").await;
-    let mut heard = 0;
-    while world.hang_ups() == 0 {
-        match stream.next().await {
-            Heard::Audio(bytes) => heard += bytes,
-            Heard::Mark(name) => stream.say(json!({ "event": "mark", "streamSid": "MZ1", "mark": { "name": name } })).await,
+    let (mut heard, mut played) = (0, Instant::now());
+    loop {
+        let said = tokio::select! {
+            said = stream.next() => said,
+            () = hung_up(&mut world.hang_ups) => break,
+        };
+        match said {
+            Heard::Audio(bytes) => {
+                heard += bytes;
+                played = played.max(Instant::now()) + Duration::from_millis(bytes as u64 / 8);
+            }
+            // A carrier plays at the pace of speech, and marks what it has played.
+            Heard::Mark(name) => {
+                sleep_until(played).await;
+                stream.say(json!({ "event": "mark", "streamSid": "MZ1", "mark": { "name": name } })).await;
+            }
             Heard::Clear => panic!("nobody interrupted"),
-            Heard::Closed => break,
+            Heard::Closed => panic!("the hang-up goes by REST first (H1)"),
         }
     }
     assert_eq!(heard, AUDIO.len());
@@ -64,7 +76,7 @@ async fn a_caller_who_hangs_up_ended_the_call() {
     world.post("/twilio/after-stream", &[("CallSid", "CA1"), ("CallStatus", "completed")]).await;
     let record = world.calls.wait_for_finished(1).await.unwrap();
     assert_eq!(record.ended_reason, call::EndReason::CallerHungUp);
-    assert_eq!(world.hang_ups(), 0);
+    assert_eq!(*world.hang_ups.borrow(), 0);
     // The webhook's late twin starts nothing.
     world.announce("CA1").await;
     assert_eq!((world.calls.live(), world.calls.finished().len()), (0, 1));
@@ -95,8 +107,10 @@ async fn the_model_is_configured_before_the_stream_comes() {
 
 #[tokio::test]
 async fn a_rejected_key_ends_the_call_by_the_model() {
-    let world = World::new(Part::Refuses, |_| {}).await;
-    world.announce("CA1").await;
+    let mut world = World::new(Part::Refuses, |_| {}).await;
+    let mut stream = world.call("CA1").await;
+    hung_up(&mut world.hang_ups).await;
+    stream.stop().await;
     let record = world.calls.wait_for_finished(1).await.unwrap();
     assert_eq!(record.ended_reason, call::EndReason::ModelFailed);
 }
@@ -148,10 +162,9 @@ async fn a_tool_is_an_http_request_and_its_answer_reaches_the_model() {
 async fn a_server_that_stops_hangs_up() {
     let mut world = World::new(Part::Listens, |_| {}).await;
     let mut stream = world.call("CA1").await;
+    world.model_hears_audio().await;
     world.stop.take().unwrap().send(()).unwrap();
-    while world.hang_ups() == 0 {
-        tokio::task::yield_now().await;
-    }
+    hung_up(&mut world.hang_ups).await;
     stream.stop().await;
     let record = world.calls.wait_for_finished(1).await.unwrap();
     assert_eq!(record.ended_reason, call::EndReason::OperatorHungUp);
@@ -189,17 +202,15 @@ struct World {
     stop: Option<oneshot::Sender<()>>,
     server: JoinHandle<anyhow::Result<()>>,
     model_heard: mpsc::UnboundedReceiver<Value>,
-    hang_ups: Arc<AtomicUsize>,
+    hang_ups: watch::Receiver<u32>,
     _data: tempfile::TempDir,
 }
 
 impl World {
     async fn new(part: Part, change: impl FnOnce(&mut Config)) -> Self {
         let (model, model_heard) = model(part).await;
-        let hang_ups = Arc::new(AtomicUsize::new(0));
-        let rest = Router::new()
-            .route("/2010-04-01/Accounts/AC1/Calls/{sid}", post(hang_up))
-            .with_state(hang_ups.clone());
+        let (count, hang_ups) = watch::channel(0);
+        let rest = Router::new().route("/2010-04-01/Accounts/AC1/Calls/{sid}", post(hang_up)).with_state(count);
         let data = tempfile::tempdir().unwrap();
 
         let mut config = Config { data: data.path().to_owned(), ..Config::default() };
@@ -259,16 +270,17 @@ impl World {
     async fn model_hears_audio(&mut self) {
         while self.model_heard.recv().await.unwrap()["type"] != "input_audio_buffer.append" {}
     }
-
-    fn hang_ups(&self) -> usize {
-        self.hang_ups.load(Ordering::SeqCst)
-    }
 }
 
-async fn hang_up(State(count): State<Arc<AtomicUsize>>, body: String) -> &'static str {
+async fn hang_up(State(count): State<watch::Sender<u32>>, body: String) -> &'static str {
     assert_eq!(body, "Status=completed");
-    count.fetch_add(1, Ordering::SeqCst);
+    count.send_modify(|count| *count += 1);
     "{}"
+}
+
+/// Waits until we asked the carrier to hang up.
+async fn hung_up(count: &mut watch::Receiver<u32>) {
+    count.wait_for(|count| *count > 0).await.unwrap();
 }
 
 /// The carrier's end of a media stream.
@@ -300,7 +312,9 @@ impl Stream {
                     return match message["event"].as_str().unwrap() {
                         "media" => {
                             let payload = message["media"]["payload"].as_str().unwrap();
-                            Heard::Audio(base64::Engine::decode(&base64::prelude::BASE64_STANDARD, payload).unwrap().len())
+                            Heard::Audio(
+                                base64::Engine::decode(&base64::prelude::BASE64_STANDARD, payload).unwrap().len(),
+                            )
                         }
                         "mark" => Heard::Mark(message["mark"]["name"].as_str().unwrap().to_owned()),
                         "clear" => Heard::Clear,
@@ -385,7 +399,8 @@ fn response(part: Part, number: u32, metadata: &Value) -> Vec<Value> {
             "usage": { "output_token_details": { "audio_tokens": 7 } } })
     };
     let part_of = |kind: &str, more: Value| {
-        let mut event = json!({ "type": kind, "response_id": id, "item_id": item, "output_index": 0, "content_index": 0 });
+        let mut event =
+            json!({ "type": kind, "response_id": id, "item_id": item, "output_index": 0, "content_index": 0 });
         event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         event
     };
@@ -394,7 +409,10 @@ fn response(part: Part, number: u32, metadata: &Value) -> Vec<Value> {
         Part::Speaks(text) => {
             let audio = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, AUDIO);
             events.extend([
-                part_of("response.output_item.added", json!({ "item": { "id": item, "type": "message", "role": "assistant" } })),
+                part_of(
+                    "response.output_item.added",
+                    json!({ "item": { "id": item, "type": "message", "role": "assistant" } }),
+                ),
                 part_of("response.output_audio.delta", json!({ "delta": audio })),
                 part_of("response.output_audio.done", json!({})),
                 part_of("response.output_audio_transcript.done", json!({ "transcript": text })),
