@@ -28,7 +28,7 @@ use crate::model::Link;
 use crate::output::{Command, DropReason, EndReason, Guard, ModelOutput, Note, Output, Reason, Via};
 use crate::playback::{Playback, Sending, playing_time};
 use crate::response::{Active, Again, Ask, Ended, Memory, Say, Slot, Waiting};
-use crate::summary::{Interruptions, Latency, Summary, ToolRun};
+use crate::summary::{Interruptions, Latency, Summary, ToolRun, Turn};
 use crate::time::CallTime;
 use crate::tools::{Finished, Tools};
 use crate::transcript::Transcript;
@@ -244,6 +244,11 @@ impl Call {
         self.playback.needed_from()
     }
 
+    /// Frames of 20 ms in the paced queue, and behind it (A1).
+    pub fn queues(&self) -> (u32, u32) {
+        self.playback.queues(&self.config)
+    }
+
     pub fn has_ended(&self) -> bool {
         self.ending.is_over()
     }
@@ -273,6 +278,11 @@ impl Call {
             tools: self.tool_runs.clone(),
             usage: self.usage,
         }
+    }
+
+    /// One turn of the conversation, as far as it is known; times since the stream's beginning.
+    pub fn turn(&self, item: ItemId) -> Option<Turn> {
+        self.transcript.turn(item, self.stream_started.unwrap_or_default())
     }
 
     // ── What happened ────────────────────────────────────────────────────────────────────────────────────────────
@@ -503,6 +513,7 @@ impl Call {
     fn on_caller_transcript(&mut self, item: ItemId, text: Option<&str>) {
         if let Some(text) = text {
             self.transcript.caller_said(item, text);
+            self.note(Note::TurnEnded { item });
         }
         if self.floor.is_in_hold(item) {
             return self.floor.transcript(item, text, &self.config);
@@ -895,6 +906,7 @@ impl Call {
         self.settle_asking();
         self.settle_sending();
         self.settle_speaking();
+        self.settle_turns();
     }
 
     /// What the carrier owes us (L7, H1, H10, N1, N7).
@@ -1197,6 +1209,13 @@ impl Call {
         }
     }
 
+    /// Turns of the agent that were heard to their end, or cut off.
+    fn settle_turns(&mut self) {
+        while let Some(item) = self.transcript.next_ended(|item| self.playback.has_item(item)) {
+            self.note(Note::TurnEnded { item });
+        }
+    }
+
     // ── What is done ─────────────────────────────────────────────────────────────────────────────────────────────
 
     /// The caller interrupts: one atomic step, in this order (B1).
@@ -1402,6 +1421,7 @@ impl Call {
         for heard in self.playback.discard() {
             self.transcript.agent_cut(heard, self.now);
         }
+        self.settle_turns();
         self.ending.life = Life::Ended(reason);
         self.ending.goodbye = Goodbye::None;
         self.waiting = Waiting::default();

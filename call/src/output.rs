@@ -200,6 +200,8 @@ pub enum Note {
     AgentStopped { response: ResponseId },
     CallerStarted,
     CallerStopped,
+    /// Somebody's turn is complete: its words are known, and how much of them was heard. [`crate::Call::turn`] has them.
+    TurnEnded { item: ItemId },
     /// Speech during the agent's: playing stopped until it is known whether it was meant (B4).
     Held,
     /// It was not meant; playing goes on where hearing stopped (B4).

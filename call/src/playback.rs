@@ -177,8 +177,10 @@ impl Playback {
         if now < self.pace_end_for(duration, config) {
             return None;
         }
-        let plays_at = self.hearing_end().max(now);
-        self.pace_end = self.pace_end.max(now) + duration;
+        let heard_from = self.hearing_end().max(now);
+        // For the recording, which wants its frames end to end: without what marks put right.
+        let plays_at = self.pace_end.max(now);
+        self.pace_end = plays_at + duration;
         let segment = &self.segments[index];
         let sending = Sending::Audio {
             span: Span { start: segment.kept_at + (self.sent - segment.place), len: audio_bytes },
@@ -197,7 +199,7 @@ impl Playback {
             audio_bytes,
             played_bytes,
             sent_at: now,
-            play_end: plays_at + duration,
+            play_end: heard_from + duration,
             mark: None,
         });
         Some(sending)
@@ -329,6 +331,11 @@ impl Playback {
         self.segments.iter().any(|segment| segment.response == response && heard < segment.end())
     }
 
+    /// Whether something of this item was not heard for certain.
+    pub fn has_item(&self, item: ItemId) -> bool {
+        self.segments.iter().any(|segment| segment.item == item)
+    }
+
     /// Whether anything was sent of this response and may still be at the carrier, or was heard.
     pub fn has_sent(&self, response: ResponseId) -> bool {
         self.segments.iter().any(|segment| segment.response == response && segment.place < self.sent)
@@ -360,10 +367,6 @@ impl Playback {
 
     pub fn frames_sent(&self) -> u64 {
         self.frames_sent
-    }
-
-    pub fn epoch(&self) -> u32 {
-        self.epoch
     }
 
     /// Heard = last confirmed mark, and the clock since, never above what was sent (A7).

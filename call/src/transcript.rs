@@ -23,6 +23,8 @@ struct Entry {
     accepted: u64,
     /// Where hearing was cut off.
     cut_at: Option<u64>,
+    /// Its end was told.
+    told: bool,
 }
 
 /// Turns in a record. Eight hours of conversation have fewer.
@@ -98,32 +100,25 @@ impl Transcript {
         self.entries.iter().rev().any(|entry| entry.item == item && entry.accepted > 0)
     }
 
+    /// The next of the agent's turns that has ended, once each. `playing`: what is not over yet.
+    pub fn next_ended(&mut self, playing: impl Fn(ItemId) -> bool) -> Option<ItemId> {
+        // Turns end in their order, so those not told are the last few.
+        let from = self.entries.iter().rposition(|entry| entry.told).map_or(0, |told| told + 1);
+        let ended = |entry: &&mut Entry| entry.who == Who::Agent && entry.times.is_some() && !playing(entry.item);
+        let entry = self.entries.get_mut(from..)?.iter_mut().find(ended)?;
+        entry.told = true;
+        Some(entry.item)
+    }
+
     /// The turns as the record has them: times since `start`, the agent's words as far as they were heard.
     pub fn turns(&self, start: CallTime) -> Vec<Turn> {
-        let mut turns: Vec<Turn> = self
-            .entries
-            .iter()
-            .filter_map(|entry| {
-                let (from, to) = entry.times?;
-                let heard = entry.cut_at.unwrap_or(entry.accepted);
-                Some(Turn {
-                    who: entry.who,
-                    text: match entry.cut_at {
-                        Some(cut) => heard_text(&entry.text, cut, entry.accepted),
-                        None => entry.text.clone(),
-                    },
-                    start_ms: from.since(start).as_millis() as u64,
-                    end_ms: to.since(start).as_millis() as u64,
-                    heard_ms: match entry.who {
-                        Who::Agent => playing_time(heard).as_millis() as u64,
-                        Who::Caller => to.since(from).as_millis() as u64,
-                    },
-                    interrupted: entry.cut_at.is_some(),
-                })
-            })
-            .collect();
+        let mut turns: Vec<Turn> = self.entries.iter().filter_map(|entry| entry.turn(start)).collect();
         turns.sort_by_key(|turn| turn.start_ms);
         turns
+    }
+
+    pub fn turn(&self, item: ItemId, start: CallTime) -> Option<Turn> {
+        self.entries.iter().rev().find(|entry| entry.item == item)?.turn(start)
     }
 
     fn entry(&mut self, item: ItemId, who: Who) -> Option<&mut Entry> {
@@ -141,8 +136,30 @@ impl Transcript {
             times: None,
             accepted: 0,
             cut_at: None,
+            told: false,
         });
         self.entries.last_mut()
+    }
+}
+
+impl Entry {
+    fn turn(&self, start: CallTime) -> Option<Turn> {
+        let (from, to) = self.times?;
+        let heard = self.cut_at.unwrap_or(self.accepted);
+        Some(Turn {
+            who: self.who,
+            text: match self.cut_at {
+                Some(cut) => heard_text(&self.text, cut, self.accepted),
+                None => self.text.clone(),
+            },
+            start_ms: from.since(start).as_millis() as u64,
+            end_ms: to.since(start).as_millis() as u64,
+            heard_ms: match self.who {
+                Who::Agent => playing_time(heard).as_millis() as u64,
+                Who::Caller => to.since(from).as_millis() as u64,
+            },
+            interrupted: self.cut_at.is_some(),
+        })
     }
 }
 

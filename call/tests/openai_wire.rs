@@ -48,6 +48,13 @@ fn numbers_never_come_twice_within_a_call() {
 }
 
 #[test]
+fn an_id_without_end_is_not_remembered() {
+    let event = |len| format!(r#"{{"type":"input_audio_buffer.committed","item_id":"{}"}}"#, "x".repeat(len));
+    assert_eq!(shown(Realtime::new().read(&event(512))), "= Committed { item: i0 }");
+    assert_eq!(shown(Realtime::new().read(&event(513))), "! an id of 513 bytes");
+}
+
+#[test]
 fn what_the_server_writes_is_read_back() {
     let mut out = String::new();
     ServerEvent::SpeechStarted { item_id: "item_1".into(), audio_start_ms: 40 }.write("event_1", &mut out);

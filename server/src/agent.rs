@@ -42,7 +42,7 @@ pub struct Model {
     /// As the vendor spells it; not checked, since vendors add models.
     pub name: String,
     pub voice: String,
-    /// The model that transcribes the caller. `None`: the default one.
+    /// The model that transcribes the caller.
     pub transcription: Option<String>,
 }
 
@@ -61,12 +61,6 @@ pub struct Tool {
     /// JSON schema of the arguments.
     pub parameters: serde_json::Value,
     pub url: Url,
-}
-
-impl Tool {
-    fn spec(&self) -> ToolSpec {
-        ToolSpec { name: self.name.clone(), description: self.description.clone(), parameters: self.parameters.clone() }
-    }
 }
 
 impl Default for Agent {
@@ -115,13 +109,28 @@ impl Agent {
 
     pub fn session(&self) -> SessionSettings {
         let default = SessionSettings::default();
+        let mut tools: Vec<ToolSpec> = self
+            .tools
+            .iter()
+            .map(|tool| ToolSpec {
+                name: tool.name.clone(),
+                description: tool.description.clone(),
+                parameters: tool.parameters.clone(),
+            })
+            .collect();
+        tools.push(ToolSpec {
+            name: call::END_CALL.to_owned(),
+            description: "Ends the call. Say goodbye in the same breath.".to_owned(),
+            parameters: serde_json::json!({"type": "object", "properties": {}}),
+        });
         SessionSettings {
             model: self.model.name.clone(),
             voice: self.model.voice.clone(),
             instructions: self.instructions.clone(),
             transcription_model: self.model.transcription.clone().or(default.transcription_model),
-            language: self.language.clone(),
-            tools: self.tools.iter().map(Tool::spec).collect(),
+            // The transcription wants the language, not the country.
+            language: self.language.as_deref().and_then(|tag| tag.split('-').next()).map(str::to_owned),
+            tools,
             ..default
         }
     }

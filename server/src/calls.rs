@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use call::output::EndReason;
-use call::{Input, OperatorInput, Summary};
+use call::summary::Turn;
+use call::{Input, Note, OperatorInput, Summary};
 use jiff::Timestamp;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -29,11 +30,29 @@ const ANSWERS_MAX: usize = 1_024;
 /// What the writers of recording and trace get after the call, and the record's own writing. Beyond, the disk hangs.
 const WRITERS_MAX: Duration = Duration::from_secs(5);
 
+/// Events that wait for a slow observer; beyond, it misses the oldest.
+const EVENTS_MAX: usize = 1_024;
+
+/// Something that happened in a call, for whoever watches.
+#[derive(Clone, Debug)]
+pub struct CallEvent {
+    pub call: Uuid,
+    pub what: Happening,
+}
+
+#[derive(Clone, Debug)]
+pub enum Happening {
+    /// Somebody's turn is complete.
+    Turn(Turn),
+    Note(Note),
+}
+
 /// The registry. Clones are the same registry.
 #[derive(Clone)]
 pub struct Calls {
     state: Arc<Mutex<State>>,
     changes: watch::Sender<u64>,
+    events: broadcast::Sender<CallEvent>,
     max_calls: usize,
     token_max: Duration,
     data: PathBuf,
@@ -93,7 +112,8 @@ pub(crate) enum NoStream {
 impl Calls {
     pub(crate) fn new(max_calls: usize, token_max: Duration, data: PathBuf) -> Self {
         let (changes, _) = watch::channel(0);
-        Calls { state: Arc::default(), changes, max_calls, token_max, data }
+        let (events, _) = broadcast::channel(EVENTS_MAX);
+        Calls { state: Arc::default(), changes, events, max_calls, token_max, data }
     }
 
     /// Calls that are going on.
@@ -112,6 +132,11 @@ impl Calls {
         // The sender is ours, so it is there.
         let _ = changes.wait_for(|finished| *finished >= count).await;
         self.state().finished.back().cloned()
+    }
+
+    /// What happens in calls from now on.
+    pub fn watch(&self) -> broadcast::Receiver<CallEvent> {
+        self.events.subscribe()
     }
 
     /// The folder of a call's files.
@@ -216,7 +241,8 @@ impl Calls {
 
         // A task of its own, so that a panic costs this call and no other.
         let its_facts = facts.clone();
-        let driver = async move { Driver::new(&its_facts, setup, mail, recorder, tracer).run().await };
+        let events = self.events.clone();
+        let driver = async move { Driver::new(&its_facts, setup, mail, recorder, tracer, events).run().await };
         let driver = tokio::spawn(driver.in_current_span());
         let ended = driver.await.unwrap_or_else(|error| {
             tracing::error!(%error, "the call failed: a bug in Patchcord, please report it");

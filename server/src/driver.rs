@@ -12,12 +12,13 @@ use call::bridge::{Bridge, Effect, Wants};
 use call::wire::openai::close_is_fatal;
 use call::{CallTime, CarrierInput, Command, CommandId, EndReason, Epoch, Input, ModelInput, Note, Outcome, Summary};
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
 
 use crate::agent::{Agent, INBOUND};
+use crate::calls::{CallEvent, Happening};
 use crate::carrier::CarrierSocket;
 use crate::commands::Commands;
 use crate::log;
@@ -87,6 +88,10 @@ struct Shell {
     tools: JoinSet<Finished>,
     /// Facts that came of effects, to be told once these are done.
     to_tell: VecDeque<Input>,
+    /// Whoever watches calls.
+    events: broadcast::Sender<CallEvent>,
+    /// Of this round, to be told to them.
+    noted: Vec<Note>,
     answered_at: Option<Timestamp>,
     ended: Option<EndReason>,
 }
@@ -105,6 +110,7 @@ impl Driver {
         mail: mpsc::Receiver<Mail>,
         recorder: Recorder,
         tracer: Tracer,
+        events: broadcast::Sender<CallEvent>,
     ) -> Self {
         let agent = setup.agent;
         let config = agent.call_config();
@@ -128,6 +134,8 @@ impl Driver {
             helpers: JoinSet::new(),
             tools: JoinSet::new(),
             to_tell: VecDeque::new(),
+            events,
+            noted: Vec::new(),
             answered_at: None,
             ended: None,
         };
@@ -170,11 +178,26 @@ impl Driver {
             while let Some(effect) = self.bridge.poll() {
                 self.shell.perform(effect);
             }
+            self.tell_observers();
             if self.shell.ended.is_some() {
                 return self.shell.ended;
             }
             let input = self.shell.to_tell.pop_front()?;
             self.tell(input);
+        }
+    }
+
+    fn tell_observers(&mut self) {
+        for note in self.shell.noted.drain(..) {
+            let what = match note {
+                Note::TurnEnded { item } => match self.bridge.call().turn(item) {
+                    Some(turn) => Happening::Turn(turn),
+                    None => continue,
+                },
+                note => Happening::Note(note),
+            };
+            // Nobody may be left who watches.
+            let _ = self.shell.events.send(CallEvent { call: self.shell.id, what });
         }
     }
 
@@ -284,6 +307,9 @@ impl Shell {
                     }
                 }
                 log::note(&note);
+                if self.events.receiver_count() > 0 {
+                    self.noted.push(note);
+                }
             }
             Effect::Trace(line) => self.tracer.line(line),
             Effect::Ended(reason) => self.ended = Some(reason),

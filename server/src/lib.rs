@@ -9,6 +9,7 @@ mod commands;
 pub mod config;
 pub mod demo;
 mod driver;
+pub mod g711;
 mod http;
 pub mod log;
 mod model;
@@ -26,7 +27,7 @@ use axum::serve::ListenerExt;
 use reqwest::Url;
 use tokio::net::TcpListener;
 
-pub use calls::Calls;
+pub use calls::{CallEvent, Calls, Happening};
 pub use config::Config;
 
 use commands::Commands;

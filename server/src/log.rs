@@ -45,6 +45,7 @@ pub(crate) fn note(note: &Note) {
         | Note::AgentStopped { .. }
         | Note::CallerStarted
         | Note::CallerStopped
+        | Note::TurnEnded { .. }
         | Note::Held
         | Note::Resumed { .. }
         | Note::Interrupted { .. }

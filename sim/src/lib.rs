@@ -1,2 +1,7 @@
+//! A simulated carrier, a simulated model, and what goes wrong between them.
+
 pub mod carrier;
 pub mod explore;
+pub mod model;
+pub mod oracle;
+pub mod world;

@@ -10,7 +10,7 @@ use call::input::{CallStatus, CarrierInput, Input, Outcome};
 use call::wire::openai::SessionSettings;
 use call::{CallTime, Command, CommandId, EndReason, Epoch, ModelInput, Note, Summary};
 
-use crate::carrier::{self, FakeStream};
+use crate::carrier::stream::{self as carrier, FakeStream};
 use crate::model::{self, FakeModel};
 
 /// What a world is made of.
@@ -272,7 +272,7 @@ impl World {
                     match command {
                         Command::ConnectModel { epoch } => self.connecting = Some((now + self.commands.delay, epoch)),
                         Command::HangUp => {
-                            self.carrier.hang_up(now + self.commands.delay);
+                            self.carrier.stop(now);
                             self.commands.send((id, Outcome::HungUp), now);
                         }
                         Command::StartRecording => self.commands.send((id, Outcome::RecordingStarted), now),

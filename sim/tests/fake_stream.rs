@@ -1,5 +1,7 @@
 //! Twilio's end of a stream, in virtual time.
 
+#![expect(clippy::unwrap_used, reason = "the helpers are tests too")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

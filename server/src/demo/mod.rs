@@ -1,6 +1,30 @@
-//! A whole phone call on this machine.
+//! `patchcord demo`: a whole phone call on this machine. The real server, between a simulated carrier whose caller is
+//! recorded human speech and a simulated model. What happened is judged by what the carrier played, and left in a folder.
 
-use std::path::PathBuf;
+pub mod picture;
+pub mod story;
+pub mod timeline;
+pub mod wav;
+
+mod cast;
+mod checks;
+mod show;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use call::trace::Trace;
+use sim::carrier::twilio::CallOptions;
+use tokio::net::TcpListener;
+
+use crate::record::CallRecord;
+use crate::{Calls, Server};
+
+use cast::Cast;
+use checks::Check;
+use story::STORY;
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -20,14 +44,102 @@ pub struct Args {
 
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Model {
-    /// One that plays a script, and needs nothing.
+    /// One that plays a script, and needs nothing. The only one so far.
     Fake,
 }
+
+/// How long everything may take after the caller's side is over.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the record may take to be written once the carrier's call is over.
+const RECORD_MAX: Duration = Duration::from_secs(10);
+
+/// The files that a demo leaves, as they are named in the call's own folder.
+const FILES: [&str; 4] = ["recording.wav", "transcript.txt", "call.json", "call.trace"];
 
 /// Whether the call did what it should.
 ///
 /// # Errors
-/// If the call could not be made.
-pub async fn run(_args: Args) -> anyhow::Result<bool> {
-    anyhow::bail!("not built yet")
+/// If the call could not be made, or its files could not be left.
+pub async fn run(args: Args) -> Result<bool> {
+    let own_caller = match &args.caller {
+        None => None,
+        Some(path) => {
+            let file = std::fs::read(path).with_context(|| format!("{}", path.display()))?;
+            Some(wav::read(&file).with_context(|| format!("{}", path.display()))?)
+        }
+    };
+    // Beside the folder's own files, so that they can be moved into it, and gone if anything fails.
+    std::fs::create_dir_all(&args.out).with_context(|| format!("{}: cannot make this folder", args.out.display()))?;
+    let data = tempfile::Builder::new().prefix(".call-").tempdir_in(&args.out).context("no temporary folder")?;
+
+    let cast = Cast::gather(&STORY, own_caller).await?;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no free port on loopback")?;
+    let server = Server::new(cast.config(data.path()), listener)?;
+    let calls = server.calls();
+    let base = format!("http://{}", server.address());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = tokio::spawn(server.run(async {
+        // Both a message and its sender's end mean: stop.
+        let _ = stopped.await;
+    }));
+
+    let watching = (!args.json).then(|| tokio::spawn(show::conversation(calls.watch())));
+    if !args.json {
+        show::opening(cast.length());
+    }
+    let options = CallOptions { limit: cast.length() + PATIENCE, ..CallOptions::default() };
+    let report = cast.carrier.call(&base, cast::CALLER, cast::CALLED, cast.caller.clone(), options).await;
+    let record = tokio::time::timeout(RECORD_MAX, calls.wait_for_finished(1)).await;
+    let record = record.ok().flatten().context("the call left no record; its log says more")?;
+    drop(stop);
+    server.await.context("the server panicked")??;
+    drop(watching);
+
+    let left = leave_files(&args.out, &calls, &record)?;
+    let checks = checks::of(&cast, &report, &record, &left);
+    let good = checks.iter().all(|check| check.result.is_ok());
+    if args.json {
+        println!("{}", summary(&args.out, &record, &checks));
+    } else {
+        show::checks(&checks);
+        show::files(&args.out, good);
+    }
+    Ok(good)
+}
+
+/// What was left in the folder and is judged too.
+pub(crate) struct Left {
+    pub trace: Trace,
+    pub trace_text: String,
+    pub recording: wav::Stereo,
+}
+
+fn leave_files(out: &Path, calls: &Calls, record: &Arc<CallRecord>) -> Result<Left> {
+    let folder = calls.folder(record.facts.id);
+    for name in FILES {
+        std::fs::rename(folder.join(name), out.join(name)).with_context(|| format!("the call left no {name}"))?;
+    }
+    let trace_text = std::fs::read_to_string(out.join("call.trace")).context("call.trace")?;
+    let trace = Trace::read(&trace_text).context("call.trace")?;
+    let recording = wav::read_recording(&std::fs::read(out.join("recording.wav")).context("recording.wav")?)?;
+    ensure!(!recording.left.is_empty(), "the recording is empty");
+    let subtitle = "Simulated carrier and model, recorded human caller; everything between them is the real server.";
+    let title = "A call through Patchcord".to_owned();
+    let picture = timeline::picture(title, subtitle.to_owned(), &trace, &record.summary.turns, &recording);
+    let svg = picture::svg(&picture);
+    std::fs::write(out.join("call.png"), picture::png(&svg)?).context("call.png")?;
+    std::fs::write(out.join("call.svg"), svg).context("call.svg")?;
+    Ok(Left { trace, trace_text, recording })
+}
+
+fn summary(out: &Path, record: &CallRecord, checks: &[Check]) -> serde_json::Value {
+    let checks: Vec<_> = checks
+        .iter()
+        .map(|check| match &check.result {
+            Ok(found) => serde_json::json!({"check": check.what, "ok": true, "found": found}),
+            Err(found) => serde_json::json!({"check": check.what, "ok": false, "found": found}),
+        })
+        .collect();
+    serde_json::json!({"out": out, "call": record, "checks": checks})
 }

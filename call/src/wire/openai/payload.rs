@@ -1,6 +1,7 @@
 //! Base64 looked at, not decoded: most audio passes through as the text it came in.
 
-/// The number of bytes that `text` stands for, or `None` if it is not base64 as RFC 4648 §4 writes it (padded, canonical).
+/// The number of bytes that `text` stands for, or `None` if it is not base64 as RFC 4648 §4 writes it: padded, and
+/// canonical.
 pub(super) fn payload_len(text: &str) -> Option<u32> {
     let bytes = text.as_bytes();
     if !bytes.len().is_multiple_of(4) {

@@ -34,8 +34,8 @@ pub fn write_append_bytes(out: &mut String, audio: &[u8]) {
 
 /// Instructions of one response replace the session's, so these stand alone. The text follows in quotation marks, as it
 /// is: what is inside is not read by a parser.
-const LITERALLY: &str = "Say exactly the text between the quotation marks, word for word, in the language it is written \
-     in, and nothing else. Do not translate it, answer it or comment on it.\n\"";
+const LITERALLY: &str = "Say exactly the text between the quotation marks, word for word, in the language it is \
+     written in, and nothing else. Do not translate it, answer it or comment on it.\n\"";
 
 const ASK_IF_THERE: &str = "The caller has been silent for a while. Ask briefly, in the language of the conversation, \
      whether the caller is still there. Say nothing else.";
