@@ -329,11 +329,6 @@ impl Playback {
         self.segments.iter().any(|segment| segment.response == response && heard < segment.end())
     }
 
-    /// Whether anything was sent of this response and may still be at the carrier, or was heard.
-    pub fn has_sent(&self, response: ResponseId) -> bool {
-        self.segments.iter().any(|segment| segment.response == response && segment.place < self.sent)
-    }
-
     /// Whether everything accepted was sent.
     pub fn is_drained(&self) -> bool {
         self.sent == self.accepted
@@ -360,10 +355,6 @@ impl Playback {
 
     pub fn frames_sent(&self) -> u64 {
         self.frames_sent
-    }
-
-    pub fn epoch(&self) -> u32 {
-        self.epoch
     }
 
     /// Heard = last confirmed mark, and the clock since, never above what was sent (A7).
