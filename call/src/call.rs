@@ -27,7 +27,7 @@ use crate::input::{
 use crate::model::Link;
 use crate::output::{Command, DropReason, EndReason, Guard, ModelOutput, Note, Output, Reason, Via};
 use crate::playback::{Playback, Sending, playing_time};
-use crate::response::{Active, Again, Ask, Ended, Memory, Say, Slot, Waiting};
+use crate::response::{Active, Again, Ask, Ended, Memory, Say, Slot, Taken, Waiting};
 use crate::summary::{Interruptions, Latency, Summary, ToolRun, Turn};
 use crate::time::CallTime;
 use crate::tools::{Finished, Tools};
@@ -50,8 +50,9 @@ pub struct Call {
     waiting: Waiting,
     /// Asked for, but the model began another response by itself first: its rejection is on the way (R8).
     overtaken: Option<Ask>,
-    /// A create collided with a response that we know nothing of; no other goes out before it ends, or this moment.
-    collided_until: Option<CallTime>,
+    /// No create goes out before this moment: one collided with a response that we know nothing of (the end of any
+    /// response frees it too), or the model asked for patience.
+    not_before: Option<CallTime>,
     memory: Memory,
     playback: Playback,
     /// Responses that the caller hears, or is about to, in order (R5, R7).
@@ -60,6 +61,8 @@ pub struct Call {
     tools: Tools,
     idle: Idle,
     transcript: Transcript,
+    /// The caller's last committed turn.
+    last_turn: Option<ItemId>,
     greeting: Greeting,
     /// The response that greets, and when its first frame was sent (B5).
     greeting_response: Option<ResponseId>,
@@ -157,7 +160,7 @@ impl Call {
             slot: Slot::default(),
             waiting: Waiting::default(),
             overtaken: None,
-            collided_until: None,
+            not_before: None,
             memory: Memory::default(),
             playback: Playback::default(),
             speaking: VecDeque::new(),
@@ -165,6 +168,7 @@ impl Call {
             tools: Tools::default(),
             idle: Idle::default(),
             transcript: Transcript::default(),
+            last_turn: None,
             greeting,
             greeting_response: None,
             greeting_began: None,
@@ -247,6 +251,11 @@ impl Call {
     /// Frames of 20 ms in the paced queue, and behind it (A1).
     pub fn queues(&self) -> (u32, u32) {
         self.playback.queues(&self.config)
+    }
+
+    /// The first condition that a pending goodbye still waits for, for the verbose log (H2, O4).
+    pub fn goodbye_waits_for(&self) -> Option<&'static str> {
+        self.ending.goodbye_waits_for(self.goodbye_facts())
     }
 
     pub fn has_ended(&self) -> bool {
@@ -464,7 +473,9 @@ impl Call {
         if self.is_protected() || self.floor.is_held() {
             return;
         }
-        let audible = self.playback.is_audible(self.now);
+        // An answer that pauses is being heard too: more of it is coming (R7).
+        let pausing = self.slot.active().is_some_and(|active| active.spoke);
+        let audible = self.playback.is_audible(self.now) || pausing;
         let goodbye = self.ending.goodbye != Goodbye::None;
         if self.config.hold && self.config.turns == Turns::Client && (audible || goodbye) {
             self.floor.open_hold(goodbye, self.now);
@@ -504,9 +515,16 @@ impl Call {
         if let Greeting::AfterCallee { .. } = self.greeting {
             return self.want_greeting();
         }
-        match self.config.turns {
-            Turns::Client => self.waiting.want_turn(Some(item)),
-            Turns::Model => {}
+        if self.config.turns == Turns::Model {
+            return;
+        }
+        self.last_turn = Some(item);
+        match &mut self.slot {
+            // It was in the conversation before the response began: the same response answers it (T1).
+            Slot::Requested { ask, cancel: false } if ask.text.is_none() => ask.answers = Some(item),
+            Slot::Idle | Slot::Requested { .. } | Slot::Active(_) | Slot::Cancelling { .. } => {
+                self.waiting.want_turn(Some(item));
+            }
         }
     }
 
@@ -520,6 +538,7 @@ impl Call {
         }
         // A caller who says only goodbye is answered by one, and by no other (H9).
         if self.ending.goodbye != Goodbye::None
+            || self.last_turn.is_some_and(|turn| turn != item)
             || !text.is_some_and(|text| farewell::is_only_farewell(text, &self.config.languages))
         {
             return;
@@ -541,15 +560,24 @@ impl Call {
         };
         match answered_by {
             Some(bound) => self.pend_goodbye(EndReason::Goodbye, bound, false),
+            // Who speaks again already has more to say than goodbye.
+            None if self.is_caller_going_on() => {}
             None => self.want_goodbye(EndReason::Goodbye),
         }
     }
 
     fn on_response_created(&mut self, response: ResponseId, request: Option<RequestId>) {
         if self.overtaken.as_ref().is_some_and(|ask| Some(ask.request) == request) {
-            // It was not rejected after all.
+            // It was not rejected after all: the one that overtook it is over.
             let ask = self.overtaken.take();
+            if let Slot::Active(active) | Slot::Cancelling { active, .. } = std::mem::take(&mut self.slot) {
+                self.note(Note::Odd("a response began before the one before it was done"));
+                self.retire(active, true);
+            }
             return self.activate(response, ask);
+        }
+        if self.is_known(response) {
+            return self.note(Note::Odd("a response began twice"));
         }
         match std::mem::take(&mut self.slot) {
             Slot::Requested { ask, cancel } if request == Some(ask.request) => {
@@ -659,13 +687,18 @@ impl Call {
 
     fn on_tool_call(&mut self, response: ResponseId, call: crate::id::ToolCallId, name: String, arguments: String) {
         let now = self.now;
-        let Some(active) = self.slot.active_mut().filter(|active| active.response == response) else {
+        // One that was complete before its response was cancelled exists, and is owed its output (N2).
+        let cancelled = self.slot.is_cancelled();
+        let Some(active) = self.slot.occupant_mut().filter(|active| active.response == response) else {
             return self.note(Note::Odd("a function call of a response that is not active"));
         };
         active.first_output.get_or_insert(now);
         active.called_tools = true;
         if name == END_CALL {
             self.tools.answered_at_once(call, response, "{\"ok\":true}", now);
+            if cancelled {
+                return;
+            }
             if active.spoke {
                 if !self.ending.goodbye.is_pending() {
                     self.pend_goodbye(EndReason::Goodbye, Bound::Response(response), false);
@@ -693,7 +726,7 @@ impl Call {
         self.usage.input_cached += usage.input_cached;
         self.usage.output_text += usage.output_text;
         self.usage.output_audio += usage.output_audio;
-        self.collided_until = None;
+        self.not_before = None;
         match std::mem::take(&mut self.slot) {
             Slot::Active(active) if active.response == response => {
                 self.finish(active, status);
@@ -723,33 +756,35 @@ impl Call {
                 self.want_goodbye(EndReason::Goodbye);
             };
         }
-        if spoke || called_tools {
+        let was_goodbye = self.ending.goodbye.is_bound_to(response);
+        if spoke || (called_tools && !was_goodbye) {
             return;
         }
         // It failed, or came back empty (R10, H2).
         let patience = match status {
-            ResponseStatus::Failed(ModelError::RateLimited { retry_after_ms }) => retry_after_ms.min(5_000),
-            ResponseStatus::Completed
-            | ResponseStatus::Cancelled
-            | ResponseStatus::Incomplete
-            | ResponseStatus::Failed(_) => 0,
+            ResponseStatus::Failed(error) => patience(error),
+            ResponseStatus::Completed | ResponseStatus::Cancelled | ResponseStatus::Incomplete => Duration::ZERO,
         };
-        if self.ending.goodbye.is_bound_to(response) {
-            return self.goodbye_came_to_nothing();
-        }
-        if let Some(ask) = ask {
-            self.try_again(&ask, Duration::from_millis(patience));
+        self.wait_for(patience);
+        if was_goodbye {
+            self.goodbye_came_to_nothing();
+        } else if let Some(ask) = ask {
+            self.try_again(&ask);
         }
     }
 
     /// Asks once more for what came to nothing; the second time it is given up.
-    fn try_again(&mut self, ask: &Ask, patience: Duration) {
+    fn try_again(&mut self, ask: &Ask) {
         if ask.again {
             return self.note(Note::Odd("a response came to nothing twice"));
         }
         self.waiting.put_back(ask, true);
-        if let Some(turn) = &mut self.waiting.turn {
-            turn.not_before = self.now + patience;
+    }
+
+    /// Nothing is asked of the model for so long (R10).
+    fn wait_for(&mut self, patience: Duration) {
+        if patience > Duration::ZERO {
+            self.not_before = Some(self.now + patience);
         }
     }
 
@@ -764,12 +799,10 @@ impl Call {
             return self.give_the_model_up();
         }
         if self.overtaken.as_ref().is_some_and(|ask| Some(ask.request) == request) {
-            if let Some(ask) = self.overtaken.take()
-                && ask.reason != Reason::CallerTurn
-            {
-                self.note(Note::Collided { request: ask.request, reason: ask.reason });
-                self.ask_later(&ask);
-            }
+            return self.overtaken_came_to_nothing();
+        }
+        if error == ModelError::NothingToCancel && !self.is_cancelled_by(request) {
+            // It had ended by itself before our cancel arrived (B6).
             return;
         }
         match std::mem::take(&mut self.slot) {
@@ -779,21 +812,14 @@ impl Call {
                 }
                 if error == ModelError::Collision {
                     self.note(Note::Collided { request: ask.request, reason: ask.reason });
-                    self.collided_until = Some(self.now + self.config.requested_timeout);
+                    self.wait_for(self.config.requested_timeout);
                     return self.ask_later(&ask);
                 }
-                let patience = match error {
-                    ModelError::RateLimited { retry_after_ms } => retry_after_ms.min(5_000),
-                    ModelError::Collision
-                    | ModelError::NothingToCancel
-                    | ModelError::SessionExpired
-                    | ModelError::Fatal
-                    | ModelError::Other => 0,
-                };
+                self.wait_for(patience(error));
                 if self.is_goodbye_asked_by(ask.request) {
                     return self.goodbye_came_to_nothing();
                 }
-                self.try_again(&ask, Duration::from_millis(patience));
+                self.try_again(&ask);
             }
             Slot::Cancelling { active, request: cancel, .. }
                 if Some(cancel) == request && error == ModelError::NothingToCancel =>
@@ -807,6 +833,18 @@ impl Call {
                     self.note(Note::ModelComplained { request, error });
                 }
             }
+        }
+    }
+
+    /// The model's own response came first, and ours was rejected: that one answered the caller just as well, but it
+    /// knew of nothing else (RACES a).
+    fn overtaken_came_to_nothing(&mut self) {
+        let Some(ask) = self.overtaken.take() else { return };
+        self.note(Note::Collided { request: ask.request, reason: ask.reason });
+        if ask.reason != Reason::CallerTurn {
+            self.ask_later(&ask);
+        } else if ask.tool {
+            self.waiting.tool = Some(Again(ask.again));
         }
     }
 
@@ -881,12 +919,10 @@ impl Call {
                         waits: false,
                     });
                 }
-                if force {
-                    self.interrupt();
-                    self.waiting.says.push_front(Say { text });
-                } else {
-                    self.waiting.says.push_back(Say { text });
-                }
+                let says = &mut self.waiting.says;
+                // In their order among themselves, before all others.
+                let index = if force { says.iter().take_while(|say| say.force).count() } else { says.len() };
+                says.insert(index, Say { text, force, again: false });
             }
         }
     }
@@ -911,8 +947,7 @@ impl Call {
 
     /// What the carrier owes us (L7, H1, H10, N1, N7).
     fn settle_carrier(&mut self) {
-        let due = self.ending.deadline(&self.config).is_some_and(|at| at <= self.now);
-        if due {
+        while self.ending.deadline(&self.config).is_some_and(|at| at <= self.now) {
             match (self.ending.life, self.ending.hang_up) {
                 (Life::Announced { .. }, _) => self.end(EndReason::NeverStarted),
                 (Life::StreamLost { .. }, _) => self.end(EndReason::StreamLost),
@@ -945,6 +980,9 @@ impl Call {
             self.note(Note::ModelLost { epoch, fatal: false });
             self.give_the_model_up();
         }
+        if self.overtaken_deadline().is_some_and(|at| at <= self.now) {
+            self.overtaken_came_to_nothing();
+        }
     }
 
     /// Whether the caller meant it (B4, B5).
@@ -966,8 +1004,11 @@ impl Call {
     fn apply(&mut self, verdict: Verdict) {
         self.playback.resume();
         match verdict {
-            Verdict::Meant { items } => {
+            Verdict::Meant { items, farewell } => {
                 self.interrupt();
+                if farewell {
+                    return self.want_goodbye(EndReason::Goodbye);
+                }
                 for item in items {
                     self.want_turn(item);
                 }
@@ -1020,7 +1061,7 @@ impl Call {
             Some(Silence::Ask) => self.waiting.idle_prompt = true,
             Some(Silence::SayGoodbye) => self.want_goodbye(EndReason::Silence),
         }
-        if self.call_length_deadline().is_some_and(|at| at <= self.now) {
+        while self.call_length_deadline().is_some_and(|at| at <= self.now) {
             if std::mem::replace(&mut self.call_max_reached, true) {
                 self.hang_up(EndReason::MaxDuration);
             } else if self.ending.goodbye == Goodbye::None {
@@ -1082,6 +1123,13 @@ impl Call {
             self.refused = None;
             return;
         };
+        // It passes the fifth guard, and no other: what is active or unheard is interrupted (R3).
+        if self.waiting.is_forced()
+            && matches!(self.guard(reason), None | Some(Guard::ResponseActive))
+            && ((!self.slot.is_idle() && !self.slot.is_cancelled()) || self.playback.is_audible(self.now))
+        {
+            self.interrupt();
+        }
         if let Some(guard) = self.guard(reason) {
             let waits = reason != Reason::IdlePrompt;
             if !waits {
@@ -1095,11 +1143,8 @@ impl Call {
         }
         self.refused = None;
         let request = self.request();
-        let (text, answers, again) = match reason {
-            Reason::Greeting => {
-                let (_, answers, again) = self.waiting.take(reason);
-                (self.config.greeting.clone(), answers, again)
-            }
+        let Taken { text, answers, tool, again } = match reason {
+            Reason::Greeting => Taken { text: self.config.greeting.clone(), ..self.waiting.take(reason) },
             Reason::CallerTurn | Reason::ToolResult | Reason::Say | Reason::IdlePrompt => self.waiting.take(reason),
             Reason::Farewell => match self.ending.goodbye {
                 Goodbye::Wanted { why, again } => {
@@ -1110,7 +1155,7 @@ impl Call {
                         again,
                     });
                     self.note(Note::GoodbyePending { response: None });
-                    (None, None, again)
+                    Taken { again, ..Taken::default() }
                 }
                 Goodbye::None | Goodbye::Pending(_) | Goodbye::Unspoken { .. } => return,
             },
@@ -1126,15 +1171,15 @@ impl Call {
         });
         let output = ModelOutput::CreateResponse { request, reason, text: text.clone() };
         self.outputs.push_back(Output::Model(output));
-        let ask = Ask { request, reason, text, answers, at: self.now, again };
+        let ask = Ask { request, reason, text, answers, tool, at: self.now, again };
         self.slot = Slot::Requested { ask, cancel: false };
     }
 
     /// Reasons to speak, in their order: a goodbye comes after what is still to be said.
     fn next_reason(&self) -> Option<Reason> {
         let farewell = matches!(self.ending.goodbye, Goodbye::Wanted { .. }).then_some(Reason::Farewell);
-        match self.waiting.first(self.now) {
-            Some(Reason::IdlePrompt) | None => farewell.or(self.waiting.first(self.now)),
+        match self.waiting.first() {
+            Some(Reason::IdlePrompt) | None => farewell.or(self.waiting.first()),
             first => first,
         }
     }
@@ -1153,7 +1198,7 @@ impl Call {
         if self.ending.goodbye.is_pending() || self.ending.hang_up.is_issued() {
             return Some(Guard::GoodbyePending);
         }
-        (!self.slot.is_idle() || self.collided_until.is_some_and(|until| self.now < until))
+        (!self.slot.is_idle() || self.overtaken.is_some() || self.not_before.is_some_and(|at| self.now < at))
             .then_some(Guard::ResponseActive)
     }
 
@@ -1179,6 +1224,9 @@ impl Call {
             && let Some(started) = self.stream_started
         {
             self.latency.first_agent_speech = Some(self.now.since(started).as_millis() as u32);
+        }
+        if let Some(active) = self.slot.active_mut().filter(|active| active.response == response) {
+            active.sent = true;
         }
         if self.greeting_response == Some(response) {
             self.greeting_began.get_or_insert(self.now);
@@ -1277,7 +1325,7 @@ impl Call {
     fn take_back_unheard(&mut self) {
         let ask = match &self.slot {
             Slot::Requested { ask, cancel: false } => Some(ask),
-            Slot::Active(active) if !self.playback.has_sent(active.response) && !active.called_tools => {
+            Slot::Active(active) if !active.sent && !active.called_tools => {
                 active.ask.as_ref()
             }
             Slot::Idle | Slot::Requested { .. } | Slot::Active(_) | Slot::Cancelling { .. } => None,
@@ -1355,7 +1403,12 @@ impl Call {
             (Bound::Response(bound), Slot::Active(active) | Slot::Cancelling { active, .. }) => active.response == bound,
             (Bound::Response(bound), Slot::Idle) => self.memory.last() == Some(bound),
         };
-        !is_newest || self.waiting.turn.is_some() || (self.floor.is_caller_speaking() && !self.floor.is_held())
+        !is_newest || self.waiting.turn.is_some() || self.is_caller_going_on()
+    }
+
+    /// The caller has the floor, and it is not in doubt.
+    fn is_caller_going_on(&self) -> bool {
+        self.floor.is_caller_speaking() && !self.floor.is_held()
     }
 
     fn withdraw_goodbye(&mut self) {
@@ -1507,6 +1560,11 @@ impl Call {
 
     // ── Questions ────────────────────────────────────────────────────────────────────────────────────────────────
 
+    /// Whether the response in the slot is being cancelled by this request.
+    fn is_cancelled_by(&self, request: Option<RequestId>) -> bool {
+        matches!(&self.slot, Slot::Cancelling { request: cancel, .. } if Some(*cancel) == request)
+    }
+
     /// Whether the response is in the slot or remembered.
     fn is_known(&self, response: ResponseId) -> bool {
         self.slot.occupant().is_some_and(|active| active.response == response) || self.memory.get(response).is_some()
@@ -1558,7 +1616,9 @@ impl Call {
                 Some(active.since + self.config.first_audio_timeout)
             }
             Slot::Active(active) => Some(active.since + self.config.response_max),
-            Slot::Cancelling { since, .. } => Some(*since + self.config.cancel_timeout),
+            Slot::Cancelling { since, .. } if self.config.abilities.cancels => Some(*since + self.config.cancel_timeout),
+            // It was not told, and goes on to its end.
+            Slot::Cancelling { active, .. } => Some(active.since + self.config.response_max),
         }
     }
 
@@ -1579,9 +1639,13 @@ impl Call {
     }
 
     fn waiting_deadline(&self) -> Option<CallTime> {
-        let patience = self.waiting.turn.map(|turn| turn.not_before).filter(|at| *at > self.now);
-        let collision = self.collided_until.filter(|at| *at > self.now && self.next_reason().is_some());
-        [patience, collision].into_iter().flatten().min()
+        let patience = self.not_before.filter(|at| *at > self.now && self.next_reason().is_some());
+        [patience, self.overtaken_deadline()].into_iter().flatten().min()
+    }
+
+    /// When a create that was overtaken must have been rejected, or begun (R10).
+    fn overtaken_deadline(&self) -> Option<CallTime> {
+        self.overtaken.as_ref().map(|ask| ask.at + self.config.requested_timeout)
     }
 
     fn greeting_deadline(&self) -> Option<CallTime> {
@@ -1619,6 +1683,21 @@ impl Call {
         Ok(())
     }
 }
+
+/// How long the model wants to be left alone after this (R10).
+fn patience(error: ModelError) -> Duration {
+    match error {
+        ModelError::RateLimited { retry_after_ms } => Duration::from_millis(retry_after_ms).min(PATIENCE_MAX),
+        ModelError::Collision
+        | ModelError::NothingToCancel
+        | ModelError::SessionExpired
+        | ModelError::Fatal
+        | ModelError::Other => Duration::ZERO,
+    }
+}
+
+/// A caller does not wait longer than this for an answer.
+const PATIENCE_MAX: Duration = Duration::from_secs(5);
 
 /// The function by which the agent ends a call (H11).
 pub const END_CALL: &str = "end_call";

@@ -336,11 +336,6 @@ impl Playback {
         self.segments.iter().any(|segment| segment.item == item)
     }
 
-    /// Whether anything was sent of this response and may still be at the carrier, or was heard.
-    pub fn has_sent(&self, response: ResponseId) -> bool {
-        self.segments.iter().any(|segment| segment.response == response && segment.place < self.sent)
-    }
-
     /// Whether everything accepted was sent.
     pub fn is_drained(&self) -> bool {
         self.sent == self.accepted

@@ -23,6 +23,8 @@ pub struct Ask {
     pub text: Option<String>,
     /// The caller's item that it answers, for turns.
     pub answers: Option<ItemId>,
+    /// It also speaks about a tool's result.
+    pub tool: bool,
     pub at: CallTime,
     /// It was asked for before and came to nothing; it is not asked for a third time (R10, H2).
     pub again: bool,
@@ -57,6 +59,8 @@ pub struct Active {
     pub first_output: Option<CallTime>,
     /// Whether audio of it was accepted.
     pub spoke: bool,
+    /// Whether a frame of it was sent.
+    pub sent: bool,
     pub called_tools: bool,
     /// It called for the end of the call before it said anything (H11).
     pub ends_call: bool,
@@ -77,6 +81,7 @@ impl Active {
             since,
             first_output: None,
             spoke: false,
+            sent: false,
             called_tools: false,
             ends_call: false,
             items: Vec::new(),
@@ -108,6 +113,14 @@ impl Slot {
         match self {
             Slot::Active(active) => Some(active),
             Slot::Idle | Slot::Requested { .. } | Slot::Cancelling { .. } => None,
+        }
+    }
+
+    /// The response that occupies the slot, cancelled or not.
+    pub fn occupant_mut(&mut self) -> Option<&mut Active> {
+        match self {
+            Slot::Active(active) | Slot::Cancelling { active, .. } => Some(active),
+            Slot::Idle | Slot::Requested { .. } => None,
         }
     }
 
@@ -188,7 +201,17 @@ pub struct Waiting {
     /// A tool answered: its result has to be spoken about.
     pub tool: Option<Again>,
     pub idle_prompt: bool,
+    /// Bounded by `says_max`, and one more that came to nothing and is asked for again.
     pub says: VecDeque<Say>,
+}
+
+/// What a create is to be about.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Taken {
+    pub text: Option<String>,
+    pub answers: Option<ItemId>,
+    pub tool: bool,
+    pub again: bool,
 }
 
 /// Whether it was tried before and came to nothing.
@@ -199,13 +222,14 @@ pub struct Again(pub bool);
 pub struct Turn {
     pub item: Option<ItemId>,
     pub again: bool,
-    /// Not before this moment: the model asked for patience.
-    pub not_before: CallTime,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Say {
     pub text: String,
+    /// It does not wait for the end of another response (R3).
+    pub force: bool,
+    pub again: bool,
 }
 
 impl Waiting {
@@ -215,12 +239,14 @@ impl Waiting {
         self.turn = Some(Turn {
             item: item.or(before.and_then(|turn| turn.item)),
             again: before.is_some_and(|turn| turn.again),
-            not_before: before.map_or(CallTime::ZERO, |turn| turn.not_before),
         });
     }
 
     /// Puts back what was asked for and came to nothing. `again` marks it as tried.
     pub fn put_back(&mut self, ask: &Ask, again: bool) {
+        if ask.tool {
+            self.tool = Some(Again(again));
+        }
         match ask.reason {
             Reason::Greeting => self.greeting = Some(Again(again)),
             Reason::CallerTurn => {
@@ -229,23 +255,25 @@ impl Waiting {
                     turn.again |= again;
                 }
             }
-            Reason::ToolResult => self.tool = Some(Again(again)),
             Reason::Say => {
                 if let Some(text) = ask.text.clone() {
-                    self.says.push_front(Say { text });
+                    self.says.push_front(Say { text, force: false, again });
                 }
             }
-            // The goodbye asks again by itself; silence will come again by itself.
-            Reason::Farewell | Reason::IdlePrompt => {}
+            // The tool is above. The goodbye asks again by itself; silence will come again by itself.
+            Reason::ToolResult | Reason::Farewell | Reason::IdlePrompt => {}
         }
     }
 
-    /// What is asked for first: greeting, then turn and tool as one plain create, then texts.
-    pub fn first(&self, now: CallTime) -> Option<Reason> {
+    /// What is asked for first: a text that does not wait, the greeting, turn and tool as one plain create, then texts.
+    pub fn first(&self) -> Option<Reason> {
+        if self.is_forced() {
+            return Some(Reason::Say);
+        }
         if self.greeting.is_some() {
             return Some(Reason::Greeting);
         }
-        if self.turn.is_some_and(|turn| turn.not_before <= now) {
+        if self.turn.is_some() {
             return Some(Reason::CallerTurn);
         }
         if self.tool.is_some() {
@@ -257,6 +285,11 @@ impl Waiting {
         self.idle_prompt.then_some(Reason::IdlePrompt)
     }
 
+    /// Whether a text waits that does not wait for the end of another response (R3).
+    pub fn is_forced(&self) -> bool {
+        self.says.front().is_some_and(|say| say.force)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.greeting.is_none()
             && self.turn.is_none()
@@ -266,22 +299,32 @@ impl Waiting {
     }
 
     /// Takes what is asked for now out of the waiting.
-    pub fn take(&mut self, reason: Reason) -> (Option<String>, Option<ItemId>, bool) {
+    pub fn take(&mut self, reason: Reason) -> Taken {
         match reason {
-            Reason::Greeting => (None, None, self.greeting.take().is_some_and(|again| again.0)),
+            Reason::Greeting => {
+                Taken { again: self.greeting.take().is_some_and(|again| again.0), ..Taken::default() }
+            }
             // One plain create answers the turn and speaks about the tool's result alike.
             Reason::CallerTurn | Reason::ToolResult => {
                 let tool = self.tool.take();
                 let turn = self.turn.take();
-                let again = tool.is_some_and(|again| again.0) | turn.is_some_and(|turn| turn.again);
-                (None, turn.and_then(|turn| turn.item), again)
+                Taken {
+                    text: None,
+                    answers: turn.and_then(|turn| turn.item),
+                    tool: tool.is_some(),
+                    again: tool.is_some_and(|again| again.0) | turn.is_some_and(|turn| turn.again),
+                }
             }
-            Reason::Say => (self.says.pop_front().map(|say| say.text), None, false),
+            Reason::Say => self.says.pop_front().map_or_else(Taken::default, |say| Taken {
+                text: Some(say.text),
+                again: say.again,
+                ..Taken::default()
+            }),
             Reason::IdlePrompt => {
                 self.idle_prompt = false;
-                (None, None, false)
+                Taken::default()
             }
-            Reason::Farewell => (None, None, false),
+            Reason::Farewell => Taken::default(),
         }
     }
 }

@@ -14,8 +14,8 @@ use crate::time::CallTime;
 pub struct Floor {
     caller: Caller,
     hold: Option<Hold>,
-    /// An item that was decided to be nothing before it was committed.
-    unwanted: Option<ItemId>,
+    /// Items that were decided to be nothing before they were committed. Bounded by `UTTERANCES_MAX`.
+    unwanted: Vec<ItemId>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -37,7 +37,8 @@ struct Hold {
     since: CallTime,
     /// A goodbye was wanted or pending: a farewell in answer to it is not an interruption (H7).
     goodbye: bool,
-    stopped: Option<Stopped>,
+    /// The caller fell silent again within it.
+    silent_since: Option<CallTime>,
     /// What the caller said within it. Bounded by `UTTERANCES_MAX`.
     utterances: Vec<Utterance>,
 }
@@ -45,19 +46,12 @@ struct Hold {
 /// More than fits into a hold's two seconds.
 const UTTERANCES_MAX: usize = 16;
 
-/// The caller fell silent again within the hold.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-struct Stopped {
-    at: CallTime,
-    item: ItemId,
-    /// Of the speech itself, without what the detector adds on both sides.
-    length: Duration,
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Utterance {
     item: ItemId,
     committed: bool,
+    /// Of the speech itself, without what the detector adds on both sides; zero until it stopped.
+    length: Duration,
     meaning: Option<Meaning>,
 }
 
@@ -75,8 +69,8 @@ enum Meaning {
 /// How a hold ends.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// The caller meant it.
-    Meant { items: Vec<ItemId> },
+    /// The caller meant it. `farewell`: and said only goodbye (H9).
+    Meant { items: Vec<ItemId>, farewell: bool },
     /// It was noise, a back-channel word, or (in answer to a goodbye) a farewell. The items are to be forgotten.
     Nothing { items: Vec<ItemId>, back_channel: bool },
 }
@@ -86,7 +80,7 @@ impl Floor {
         self.caller = Caller::Speaking { since: now, item, at_ms, protected };
         if let Some(hold) = &mut self.hold {
             // Twice in one hold: it goes on, and still counts from its beginning.
-            hold.stopped = None;
+            hold.silent_since = None;
             hold.note(item);
         }
     }
@@ -97,13 +91,16 @@ impl Floor {
         if let Some(hold) = &mut self.hold {
             let whole = Duration::from_millis(at_ms.saturating_sub(began_ms));
             let length = whole.saturating_sub(config.vad_prefix).saturating_sub(config.vad_silence);
-            hold.stopped = Some(Stopped { at: now, item, length });
+            hold.silent_since = Some(now);
+            if let Some(utterance) = hold.utterance(item) {
+                utterance.length = length;
+            }
         }
     }
 
     pub fn committed(&mut self, item: ItemId) -> Commit {
-        if self.unwanted == Some(item) {
-            self.unwanted = None;
+        if let Some(index) = self.unwanted.iter().position(|unwanted| *unwanted == item) {
+            self.unwanted.remove(index);
             return Commit::Unwanted;
         }
         match self.hold.as_mut().and_then(|hold| hold.utterance(item)) {
@@ -128,7 +125,7 @@ impl Floor {
 
     pub fn open_hold(&mut self, goodbye: bool, now: CallTime) {
         debug_assert!(self.hold.is_none());
-        let mut hold = Hold { since: now, goodbye, stopped: None, utterances: Vec::new() };
+        let mut hold = Hold { since: now, goodbye, silent_since: None, utterances: Vec::new() };
         if let Caller::Speaking { item, .. } = self.caller {
             hold.note(item);
         }
@@ -138,49 +135,38 @@ impl Floor {
     /// Ends the hold if it can be decided now (B4, H7).
     pub fn decide(&mut self, now: CallTime, config: &CallConfig) -> Option<Verdict> {
         let hold = self.hold.as_ref()?;
-        let farewell_keeps = hold.goodbye;
-        let meant = |meaning: Meaning| match meaning {
-            Meaning::Words => true,
-            Meaning::Farewell => !farewell_keeps,
-            Meaning::Nothing | Meaning::BackChannel | Meaning::Unknown => false,
-        };
-        let (is_meant, back_channel) = if hold.utterances.iter().any(|utterance| utterance.meaning.is_some_and(meant)) {
-            (true, false)
-        } else {
-            match (&self.caller, hold.stopped) {
-                (Caller::Speaking { .. }, _) | (Caller::Silent, None) => {
-                    if now < hold.since + config.hold_max {
+        let said = |meaning: Meaning| hold.utterances.iter().any(|utterance| utterance.meaning == Some(meaning));
+        let is_unclear = |utterance: &Utterance| matches!(utterance.meaning, None | Some(Meaning::Unknown));
+        let is_long = |utterance: &Utterance| is_unclear(utterance) && utterance.length >= config.min_speech;
+        let is_meant = said(Meaning::Words)
+            || (said(Meaning::Farewell) && !hold.goodbye)
+            || match hold.silent_since {
+                None if now < hold.since + config.hold_max => return None,
+                None => true,
+                Some(silent_since) => {
+                    let waits = hold.utterances.iter().any(|utterance| utterance.meaning.is_none());
+                    if waits && now < silent_since + config.hold_transcript_wait {
                         return None;
                     }
-                    (true, false)
+                    hold.utterances.iter().any(is_long)
                 }
-                (Caller::Silent, Some(stopped)) => {
-                    let of_last = hold.utterances.iter().find(|utterance| utterance.item == stopped.item);
-                    match of_last.and_then(|utterance| utterance.meaning) {
-                        Some(Meaning::Nothing) => (false, false),
-                        Some(Meaning::BackChannel | Meaning::Farewell) => (false, true),
-                        Some(Meaning::Words) => (true, false),
-                        Some(Meaning::Unknown) => (stopped.length >= config.min_speech, false),
-                        None if now < stopped.at + config.hold_transcript_wait => return None,
-                        None => (stopped.length >= config.min_speech, false),
-                    }
-                }
-            }
-        };
+            };
+        let farewell = said(Meaning::Farewell) && !said(Meaning::Words) && !hold.utterances.iter().any(is_long);
+        let back_channel = said(Meaning::BackChannel) || said(Meaning::Farewell);
         let hold = self.hold.take()?;
         let items = hold.committed();
         if is_meant {
-            return Some(Verdict::Meant { items });
+            return Some(Verdict::Meant { items, farewell });
         }
-        // Its commit is still to come.
-        self.unwanted = hold.stopped.map(|stopped| stopped.item).filter(|item| !items.contains(item));
+        // Their commits are still to come.
+        self.unwanted = hold.utterances.iter().map(|said| said.item).filter(|item| !items.contains(item)).collect();
         Some(Verdict::Nothing { items, back_channel })
     }
 
     /// When `decide` or `free_the_floor` will have something to say.
     pub fn deadline(&self, config: &CallConfig) -> Option<CallTime> {
-        let hold = self.hold.as_ref().map(|hold| match hold.stopped {
-            Some(stopped) => stopped.at + config.hold_transcript_wait,
+        let hold = self.hold.as_ref().map(|hold| match hold.silent_since {
+            Some(silent_since) => silent_since + config.hold_transcript_wait,
             None => hold.since + config.hold_max,
         });
         let floor = match self.caller {
@@ -204,7 +190,7 @@ impl Floor {
     /// The connection was lost: nobody can say any more when the caller stops (N4).
     pub fn forget(&mut self) -> Option<Verdict> {
         self.caller = Caller::Silent;
-        self.unwanted = None;
+        self.unwanted.clear();
         self.hold.take().map(|hold| Verdict::Nothing { items: hold.committed(), back_channel: false })
     }
 
@@ -239,13 +225,13 @@ impl Floor {
     pub fn is_held(&self) -> bool {
         self.hold.is_some()
     }
-
 }
 
 impl Hold {
     fn note(&mut self, item: ItemId) {
         if self.utterances.len() < UTTERANCES_MAX && self.utterance(item).is_none() {
-            self.utterances.push(Utterance { item, committed: false, meaning: None });
+            let length = Duration::ZERO;
+            self.utterances.push(Utterance { item, committed: false, length, meaning: None });
         }
     }
 

@@ -106,7 +106,9 @@ impl Uplink {
 
     /// There will be no model to forward to.
     pub fn forget_held(&mut self) {
-        *self.dropped.entry(DropReason::NoModel).or_default() += self.held.len() as u64;
+        if !self.held.is_empty() {
+            *self.dropped.entry(DropReason::NoModel).or_default() += self.held.len() as u64;
+        }
         self.held.clear();
         self.held_bytes = 0;
     }
