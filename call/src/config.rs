@@ -106,7 +106,7 @@ pub struct CallConfig {
     pub carrier_silence_max: Duration,
 }
 
-/// What a model can do. Some own their turns entirely and can do none of it (DESIGN §1).
+/// What a model can do. Some own their turns entirely and can do none of it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ModelAbilities {
     /// It can be told to stop generating.

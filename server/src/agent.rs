@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use call::farewell::Language;
 use call::config::{CallConfig, CallFacts, Direction};
 use call::wire::openai::{SessionSettings, ToolSpec};
 use reqwest::Url;
 use serde::Deserialize;
 
-use crate::stand_in;
 
 #[derive(Clone, PartialEq, Debug)]
 pub struct Agent {
@@ -94,7 +94,7 @@ impl Agent {
     pub fn call_config(&self) -> CallConfig {
         let default = CallConfig::default();
         CallConfig {
-            languages: match self.language.as_deref().and_then(stand_in::language) {
+            languages: match self.language.as_deref().and_then(Language::from_code) {
                 Some(language) => vec![language],
                 None => default.languages,
             },

@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use call::farewell::Language;
 use reqwest::Url;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::agent::{Agent, Model, Provider, Tool};
-use crate::stand_in;
 
 /// Everything the server is told before it starts. `Default` is what an empty file and an empty environment give,
 /// before they are checked: see [`Config::load`].
@@ -302,7 +302,7 @@ impl Reader<'_> {
             tools.extend(self.tool(&format!("{place}.tools[{index}]"), table));
         }
         if let Some(language) = &file.language
-            && stand_in::language(language).is_none()
+            && Language::from_code(language).is_none()
         {
             self.mistakes.push(format!("{place}.language: `{language}` is not known; use a tag such as \"en\""));
         }

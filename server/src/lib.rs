@@ -15,7 +15,6 @@ pub mod log;
 mod model;
 pub mod record;
 mod socket;
-mod stand_in;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
