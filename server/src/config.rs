@@ -1,6 +1,6 @@
 //! The configuration: a TOML file, the environment over it, and every mistake in either reported at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -402,6 +402,12 @@ impl Reader<'_> {
 
         let mut answered_by = BTreeMap::new();
         for agent in &config.agents {
+            let mut tools = BTreeSet::from([call::END_CALL]);
+            for tool in &agent.tools {
+                if !tools.insert(&tool.name) {
+                    wrong(format!("agents.{}.tools: there is a `{}` already; rename one", agent.name, tool.name));
+                }
+            }
             if agent.numbers.is_empty() && !agent.default {
                 wrong(format!("agents.{}: answers nothing; give it `numbers` or `default = true`", agent.name));
             }

@@ -1,4 +1,5 @@
 //! Whole calls over real sockets: a carrier and a model that play their part, the server between them.
+#![allow(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! Mistakes in the configuration: all of them, each with its place and what to do.
+#![allow(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
 
 use std::time::Duration;
 
@@ -130,6 +131,20 @@ fn what_only_shows_together_is_reported_too() {
         "agents.b.tools[0].url: `ftp://x` is not a URL",
     ];
     assert_mistakes(text, &ENVIRONMENT, &expected);
+}
+
+#[test]
+fn two_tools_of_one_name_are_one_too_many() {
+    let text = r#"
+        [agents.a]
+        default = true
+        tools = [
+            { name = "end_call", description = "Ours", url = "http://127.0.0.1:9/" },
+            { name = "book", description = "Books", url = "http://127.0.0.1:9/" },
+            { name = "book", description = "Books", url = "http://127.0.0.1:9/" },
+        ]
+    "#;
+    assert_mistakes(text, &ENVIRONMENT, &["there is a `end_call` already", "there is a `book` already"]);
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! The carrier's side of HTTP, over a real socket.
+#![allow(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
 
 use std::path::Path;
 
