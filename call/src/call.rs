@@ -904,13 +904,11 @@ impl Call {
 
     fn on_operator(&mut self, input: OperatorInput) {
         match input {
-            OperatorInput::HangUp => {
-                if self.ending.is_streaming() {
-                    self.hang_up(EndReason::OperatorHungUp);
-                } else {
-                    self.end(EndReason::OperatorHungUp);
-                }
-            }
+            OperatorInput::HangUp => match self.ending.life {
+                // One that rings, or whose stream is on its way, is there too.
+                Life::Announced { .. } | Life::Streaming { .. } => self.hang_up(EndReason::OperatorHungUp),
+                Life::Made | Life::StreamLost { .. } | Life::Ended(_) => self.end(EndReason::OperatorHungUp),
+            },
             OperatorInput::Say { text, force } => {
                 if self.waiting.says.len() >= self.config.says_max {
                     return self.note(Note::NotAsking {
@@ -949,15 +947,16 @@ impl Call {
     fn settle_carrier(&mut self) {
         while self.ending.deadline(&self.config).is_some_and(|at| at <= self.now) {
             match (self.ending.life, self.ending.hang_up) {
-                (Life::Announced { .. }, _) => self.end(EndReason::NeverStarted),
                 (Life::StreamLost { .. }, _) => self.end(EndReason::StreamLost),
-                (Life::Streaming { .. }, HangUp::Asked { .. }) => self.hang_up_failed(),
-                (Life::Streaming { .. }, HangUp::Retry { reason, attempt, .. }) => {
+                (Life::Announced { .. }, HangUp::No) => self.end(EndReason::NeverStarted),
+                (Life::Announced { .. } | Life::Streaming { .. }, HangUp::Asked { .. }) => self.hang_up_failed(),
+                (Life::Announced { .. } | Life::Streaming { .. }, HangUp::Retry { reason, attempt, .. }) => {
                     self.ask_to_hang_up(reason, attempt + 1);
                 }
                 // The carrier agreed, and did nothing.
-                (Life::Streaming { .. }, HangUp::Accepted { reason, .. }) => self.end(reason),
-                (Life::Made | Life::Ended(_), _) | (Life::Streaming { .. }, HangUp::No) => {}
+                (Life::Announced { .. } | Life::Streaming { .. }, HangUp::Accepted { reason, .. }) => self.end(reason),
+                // Nothing is due.
+                (Life::Streaming { .. }, HangUp::No) | (Life::Made | Life::Ended(_), _) => return,
             }
         }
         if self.ending.is_streaming() {

@@ -146,7 +146,7 @@ impl Ending {
     pub fn deadline(&self, config: &CallConfig) -> Option<CallTime> {
         match self.life {
             Life::Made | Life::Ended(_) => None,
-            Life::Announced { since } => Some(since + config.announced_max),
+            Life::Announced { since } => self.hang_up.deadline(config).or(Some(since + config.announced_max)),
             Life::Streaming { .. } => self.hang_up.deadline(config),
             Life::StreamLost { since, .. } => Some(since + config.stream_lost_grace),
         }

@@ -6,7 +6,7 @@ use crate::time::CallTime;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Tools {
-    /// In the order of the model's calling. Bounded by `CALLS_MAX`.
+    /// In the order of the model's calling. Bounded by `ANSWERED_MAX`.
     calls: Vec<ToolCall>,
 }
 
@@ -29,8 +29,11 @@ enum State {
     Told,
 }
 
-/// Calls that may be open at once; a model that makes more is running in circles.
+/// Calls that may be open at once; a model that makes more is running in circles, and is told so.
 const CALLS_MAX: usize = 32;
+
+/// Calls that are answered at all, until all are.
+const ANSWERED_MAX: usize = 256;
 
 /// What became of a tool, for the record.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -41,19 +44,24 @@ pub struct Finished {
 }
 
 impl Tools {
-    /// False when the call is known already, or there are too many.
+    /// False when the call is not to be run: it is known already, or there are too many, which is its answer then.
     pub fn started(&mut self, call: ToolCallId, response: ResponseId, name: &str, command: CommandId, now: CallTime) -> bool {
-        if self.calls.len() >= CALLS_MAX || self.calls.iter().any(|known| known.call == call) {
+        if self.calls.len() >= ANSWERED_MAX || self.calls.iter().any(|known| known.call == call) {
             return false;
         }
-        let state = State::Running(command);
+        let runs = self.calls.len() < CALLS_MAX;
+        let state = if runs {
+            State::Running(command)
+        } else {
+            State::Answered("{\"error\":\"too many calls at once\"}".to_owned())
+        };
         self.calls.push(ToolCall { call, response, name: name.to_owned(), since: now, state, speak: true });
-        true
+        runs
     }
 
     /// Adds a call that is answered without running anything, and about which nothing is to be said.
     pub fn answered_at_once(&mut self, call: ToolCallId, response: ResponseId, output: &str, now: CallTime) {
-        if self.calls.len() < CALLS_MAX && !self.calls.iter().any(|known| known.call == call) {
+        if self.calls.len() < ANSWERED_MAX && !self.calls.iter().any(|known| known.call == call) {
             let state = State::Answered(output.to_owned());
             self.calls.push(ToolCall { call, response, name: String::new(), since: now, state, speak: false });
         }
