@@ -35,7 +35,13 @@ fn h1_the_carrier_is_asked_first_and_the_socket_closed_when_nothing_follows() {
 /// Breaks when a successful hang-up is repeated.
 #[test]
 fn h1_a_stop_after_the_hang_up_ends_the_call() {
-    for stop in [stopped(), closed(), status(CallStatus::Completed), after_stream(CallStatus::Completed), after_stream(CallStatus::InProgress)] {
+    for stop in [
+        stopped(),
+        closed(),
+        status(CallStatus::Completed),
+        after_stream(CallStatus::Completed),
+        after_stream(CallStatus::InProgress),
+    ] {
         for accepted in [true, false] {
             let mut scene = answering(config());
             scene.when(1.1, transcript(R1, A1, "goodbye"));
@@ -427,7 +433,14 @@ fn h10_a_hang_up_that_fails_is_retried_and_then_the_socket_closed() {
     scene.until(1.7);
     scene.when(1.7, hang_up_failed(C3));
     scene.when(2.3, hang_up_failed(C4));
-    scene.expect(["do c2 hang up", "do c3 hang up", "do c4 hang up", "close carrier", "close model", "ended OperatorHungUp"]);
+    scene.expect([
+        "do c2 hang up",
+        "do c3 hang up",
+        "do c4 hang up",
+        "close carrier",
+        "close model",
+        "ended OperatorHungUp",
+    ]);
     assert_eq!(scene.times_of("do c3"), [1.6]);
 }
 
