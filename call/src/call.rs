@@ -1083,7 +1083,7 @@ impl Call {
     fn goodbye_facts(&self) -> Facts {
         let (audio_complete, heard) = match self.ending.goodbye {
             Goodbye::Pending(Pending { bound: Bound::Response(response), .. }) => {
-                (self.memory.get(response).is_some_and(|ended| !ended.cancelled), self.playback.is_finished(response))
+                (self.memory.get(response).is_some_and(|ended| !ended.cancelled), self.playback.is_finished())
             }
             Goodbye::Unspoken { .. } => (true, !self.playback.is_audible(self.now)),
             Goodbye::None | Goodbye::Wanted { .. } | Goodbye::Pending(_) => (false, false),

@@ -113,7 +113,7 @@ pub struct Facts {
     pub audio_complete: bool,
     /// The paced queue is empty and nothing waits behind it.
     pub drained: bool,
-    /// Its last frame was heard: by its mark, or by the end of the wait for one (A8).
+    /// Its last frame was heard, and whatever follows it: by its mark, or by the end of the wait for one (A8).
     pub heard: bool,
     pub caller_speaking: bool,
     pub held: bool,

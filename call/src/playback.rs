@@ -318,9 +318,9 @@ impl Playback {
         self.in_flight.back().map(|frame| frame.play_end).filter(|end| *end > now)
     }
 
-    /// Whether nothing of the response is queued, at the carrier, or in doubt (H2, A8).
-    pub fn is_finished(&self, response: ResponseId) -> bool {
-        !self.segments.iter().any(|segment| segment.response == response && self.confirmed < segment.end())
+    /// Whether nothing is queued, at the carrier, or in doubt (H2, A8).
+    pub fn is_finished(&self) -> bool {
+        self.confirmed == self.accepted
     }
 
     /// Whether audio of this response waits or plays by the clock, marks aside.

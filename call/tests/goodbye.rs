@@ -350,6 +350,19 @@ fn h2_audio_behind_the_goodbye_is_heard_too() {
     assert_eq!(scene.times_of("do c2 hang up"), [4.0]);
 }
 
+/// Breaks when only the goodbye itself has to be heard, and the hang-up cuts off what follows it.
+#[test]
+fn h2_what_the_model_says_after_its_goodbye_is_heard_too() {
+    let mut scene = answering(config());
+    scene.when(1.1, transcript(R1, A1, "goodbye"));
+    scene.when(1.1, done(R1));
+    scene.when(1.2, created_by_itself(R2));
+    scene.when(1.2, audio(R2, A2, 500));
+    scene.when(1.3, done(R2));
+    scene.until(5.0);
+    assert_eq!(scene.times_of("do c2 hang up"), [2.0]);
+}
+
 /// Requested, active, or heard. Breaks when another goodbye is asked for although one is being given.
 #[test]
 fn h9_a_farewell_of_the_caller_binds_to_the_response_to_that_very_turn() {
