@@ -925,6 +925,9 @@ impl Call {
     fn settle(&mut self) {
         self.playback.expire_marks(self.now, &self.config);
         self.settle_carrier();
+        if self.ending.is_over() {
+            return;
+        }
         self.settle_model();
         self.settle_floor();
         self.settle_tools();

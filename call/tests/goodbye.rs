@@ -170,15 +170,17 @@ fn h3_a_hang_up_that_was_issued_is_not_issued_again() {
 /// Breaks when more than two ended responses are remembered, or fewer.
 #[test]
 fn h4_the_last_two_responses_are_remembered() {
-    for (asked, remembered) in [(R1, false), (R3, true)] {
+    for (asked, remembered) in [(R1, false), (R2, true), (R3, true)] {
         let mut scene = Scene::ready(config());
         for (request, response, item) in [(Q2, R1, A1), (Q3, R2, A2), (Q4, R3, A3)] {
             scene.when(scene.now.as_millis() as f64 / 1e3 + 1.0, say("so"));
             let now = scene.now.as_millis() as f64 / 1e3;
             scene.model_says(now, request, response, item, 100);
         }
-        scene.give(transcript(asked, A1, "goodbye"));
-        assert_eq!(scene.has_noted("GoodbyePending"), remembered);
+        let item = call::ItemId(100 + asked.0);
+        scene.until(10.0);
+        scene.give(transcript(asked, item, "so it is"));
+        assert_eq!(scene.call.summary().turns.iter().any(|turn| turn.text == "so it is"), remembered);
     }
 }
 
@@ -232,6 +234,22 @@ fn h7_an_interruption_withdraws_the_goodbye() {
             assert!(scene.times_of("do").len() == 1, "hold: {hold}, goodbye first: {goodbye_first}");
             assert_eq!(scene.has_noted("GoodbyeWithdrawn"), goodbye_first);
         }
+    }
+}
+
+/// C, the goodbye being complete already. Breaks when only what is cancelled is withdrawn.
+#[test]
+fn h7_an_interruption_withdraws_a_goodbye_that_was_complete() {
+    for hold in [true, false] {
+        let mut scene = answering(CallConfig { hold, ..config() });
+        scene.when(1.1, transcript(R1, A1, "goodbye"));
+        scene.when(1.1, done(R1));
+        scene.when(1.2, speech_started(I2));
+        scene.until(3.0);
+        scene.noted("GoodbyeWithdrawn");
+        scene.when(3.0, speech_stopped(I2));
+        scene.until(60.0);
+        assert_eq!(scene.times_of("do").len(), 1);
     }
 }
 
