@@ -92,7 +92,9 @@ enum Greeting {
     /// Not before the stream begins.
     Due,
     /// Outbound: the callee's first words are waited for.
-    AfterCallee { until: CallTime },
+    AfterCallee {
+        until: CallTime,
+    },
     Asked,
 }
 
@@ -732,7 +734,9 @@ impl Call {
                 self.finish(active, status);
             }
             Slot::Cancelling { active, .. } if active.response == response => self.retire(active, true),
-            other @ (Slot::Idle | Slot::Requested { .. } | Slot::Active(_) | Slot::Cancelling { .. }) => self.slot = other,
+            other @ (Slot::Idle | Slot::Requested { .. } | Slot::Active(_) | Slot::Cancelling { .. }) => {
+                self.slot = other
+            }
         }
     }
 
@@ -892,9 +896,10 @@ impl Call {
     fn tool_finished(&mut self, finished: &Finished, failed: bool) {
         let after = self.now.since(finished.since);
         let started = finished.since.since(self.stream_started.unwrap_or_default()).as_millis() as u64;
-        let run = self.tool_runs.iter_mut().find(|run| {
-            run.name == finished.name && run.start_ms == started && run.took_ms.is_none()
-        });
+        let run = self
+            .tool_runs
+            .iter_mut()
+            .find(|run| run.name == finished.name && run.start_ms == started && run.took_ms.is_none());
         if let Some(run) = run {
             run.took_ms = Some(after.as_millis() as u64);
             run.failed = failed;
@@ -931,6 +936,9 @@ impl Call {
     fn settle(&mut self) {
         self.playback.expire_marks(self.now, &self.config);
         self.settle_carrier();
+        if self.ending.is_over() {
+            return;
+        }
         self.settle_model();
         self.settle_floor();
         self.settle_tools();
@@ -1089,10 +1097,9 @@ impl Call {
 
     fn goodbye_facts(&self) -> Facts {
         let (audio_complete, heard) = match self.ending.goodbye {
-            Goodbye::Pending(Pending { bound: Bound::Response(response), .. }) => (
-                self.memory.get(response).is_some_and(|ended| !ended.cancelled),
-                self.playback.is_finished(response),
-            ),
+            Goodbye::Pending(Pending { bound: Bound::Response(response), .. }) => {
+                (self.memory.get(response).is_some_and(|ended| !ended.cancelled), self.playback.is_finished())
+            }
             Goodbye::Unspoken { .. } => (true, !self.playback.is_audible(self.now)),
             Goodbye::None | Goodbye::Wanted { .. } | Goodbye::Pending(_) => (false, false),
         };
@@ -1110,7 +1117,7 @@ impl Call {
         if !self.slot.is_idle() || !self.link.is_ready() {
             return;
         }
-        while let Some(edit) = self.edits.to_repeat() {
+        while let Some(edit) = self.edits.next_repeat() {
             let request = self.request();
             self.outputs.push_back(Output::Model(edit.as_output(request)));
         }
@@ -1147,12 +1154,8 @@ impl Call {
             Reason::CallerTurn | Reason::ToolResult | Reason::Say | Reason::IdlePrompt => self.waiting.take(reason),
             Reason::Farewell => match self.ending.goodbye {
                 Goodbye::Wanted { why, again } => {
-                    self.ending.goodbye = Goodbye::Pending(Pending {
-                        why,
-                        bound: Bound::Request(request),
-                        via: Via::AudioDone,
-                        again,
-                    });
+                    self.ending.goodbye =
+                        Goodbye::Pending(Pending { why, bound: Bound::Request(request), via: Via::AudioDone, again });
                     self.note(Note::GoodbyePending { response: None });
                     Taken { again, ..Taken::default() }
                 }
@@ -1324,9 +1327,7 @@ impl Call {
     fn take_back_unheard(&mut self) {
         let ask = match &self.slot {
             Slot::Requested { ask, cancel: false } => Some(ask),
-            Slot::Active(active) if !active.sent && !active.called_tools => {
-                active.ask.as_ref()
-            }
+            Slot::Active(active) if !active.sent && !active.called_tools => active.ask.as_ref(),
             Slot::Idle | Slot::Requested { .. } | Slot::Active(_) | Slot::Cancelling { .. } => None,
         };
         // A greeting is said once, heard or not (G1).
@@ -1399,7 +1400,9 @@ impl Call {
         let is_newest = match (bound, &self.slot) {
             (Bound::Request(bound), _) => self.slot.ask().is_some_and(|ask| ask.request == bound),
             (Bound::Response(_), Slot::Requested { .. }) => false,
-            (Bound::Response(bound), Slot::Active(active) | Slot::Cancelling { active, .. }) => active.response == bound,
+            (Bound::Response(bound), Slot::Active(active) | Slot::Cancelling { active, .. }) => {
+                active.response == bound
+            }
             (Bound::Response(bound), Slot::Idle) => self.memory.last() == Some(bound),
         };
         !is_newest || self.waiting.turn.is_some() || self.is_caller_going_on()
@@ -1615,7 +1618,9 @@ impl Call {
                 Some(active.since + self.config.first_audio_timeout)
             }
             Slot::Active(active) => Some(active.since + self.config.response_max),
-            Slot::Cancelling { since, .. } if self.config.abilities.cancels => Some(*since + self.config.cancel_timeout),
+            Slot::Cancelling { since, .. } if self.config.abilities.cancels => {
+                Some(*since + self.config.cancel_timeout)
+            }
             // It was not told, and goes on to its end.
             Slot::Cancelling { active, .. } => Some(active.since + self.config.response_max),
         }
@@ -1676,7 +1681,8 @@ impl Call {
         if self.ending.goodbye_is_due(self.goodbye_facts()) {
             return Err("H2: a goodbye that is due was not carried out");
         }
-        if !over && self.poll_timeout().is_none_or(|deadline| deadline.at <= self.now) && self.ending.life != Life::Made {
+        if !over && self.poll_timeout().is_none_or(|deadline| deadline.at <= self.now) && self.ending.life != Life::Made
+        {
             return Err("N12: something waits without a limit, or a deadline stayed due");
         }
         Ok(())

@@ -8,8 +8,13 @@ use crate::output::ModelOutput;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Edit {
     /// At least 1 ms.
-    Truncate { item: ItemId, heard_ms: u32 },
-    Delete { item: ItemId },
+    Truncate {
+        item: ItemId,
+        heard_ms: u32,
+    },
+    Delete {
+        item: ItemId,
+    },
 }
 
 impl Edit {
@@ -46,7 +51,7 @@ impl Edits {
     }
 
     /// The next to be sent once more. It is not remembered: a second rejection is only warned about.
-    pub fn to_repeat(&mut self) -> Option<Edit> {
+    pub fn next_repeat(&mut self) -> Option<Edit> {
         self.rejected.pop_front()
     }
 }

@@ -21,8 +21,12 @@ pub enum Life {
     #[default]
     Made,
     /// The carrier announced it; its stream is to come.
-    Announced { since: CallTime },
-    Streaming { since: CallTime },
+    Announced {
+        since: CallTime,
+    },
+    Streaming {
+        since: CallTime,
+    },
     /// The stream is gone; it is not known yet why (L7).
     StreamLost {
         since: CallTime,
@@ -38,10 +42,15 @@ pub enum Goodbye {
     #[default]
     None,
     /// To be asked of the model. `again`: it was asked for once, and came to nothing.
-    Wanted { why: EndReason, again: bool },
+    Wanted {
+        why: EndReason,
+        again: bool,
+    },
     Pending(Pending),
     /// Asked for twice and never said: it ends without words.
-    Unspoken { why: EndReason },
+    Unspoken {
+        why: EndReason,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -77,9 +86,9 @@ impl HangUp {
     pub fn reason(self) -> Option<EndReason> {
         match self {
             HangUp::No => None,
-            HangUp::Asked { reason, .. }
-            | HangUp::Retry { reason, .. }
-            | HangUp::Accepted { reason, .. } => Some(reason),
+            HangUp::Asked { reason, .. } | HangUp::Retry { reason, .. } | HangUp::Accepted { reason, .. } => {
+                Some(reason)
+            }
         }
     }
 
@@ -104,7 +113,7 @@ pub struct Facts {
     pub audio_complete: bool,
     /// The paced queue is empty and nothing waits behind it.
     pub drained: bool,
-    /// Its last frame was heard: by its mark, or by the end of the wait for one (A8).
+    /// Its last frame was heard, and whatever follows it: by its mark, or by the end of the wait for one (A8).
     pub heard: bool,
     pub caller_speaking: bool,
     pub held: bool,
@@ -173,7 +182,9 @@ impl Goodbye {
     pub fn why(self) -> Option<EndReason> {
         match self {
             Goodbye::None => None,
-            Goodbye::Wanted { why, .. } | Goodbye::Pending(Pending { why, .. }) | Goodbye::Unspoken { why } => Some(why),
+            Goodbye::Wanted { why, .. } | Goodbye::Pending(Pending { why, .. }) | Goodbye::Unspoken { why } => {
+                Some(why)
+            }
         }
     }
 }

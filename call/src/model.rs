@@ -9,9 +9,18 @@ pub enum Link {
     /// Never asked for.
     #[default]
     None,
-    Connecting { epoch: Epoch, since: CallTime },
-    Configuring { epoch: Epoch, since: CallTime, request: RequestId },
-    Ready { epoch: Epoch },
+    Connecting {
+        epoch: Epoch,
+        since: CallTime,
+    },
+    Configuring {
+        epoch: Epoch,
+        since: CallTime,
+        request: RequestId,
+    },
+    Ready {
+        epoch: Epoch,
+    },
     /// Gone, with no hope of another.
     Gone,
 }

@@ -320,9 +320,9 @@ impl Playback {
         self.in_flight.back().map(|frame| frame.play_end).filter(|end| *end > now)
     }
 
-    /// Whether nothing of the response is queued, at the carrier, or in doubt (H2, A8).
-    pub fn is_finished(&self, response: ResponseId) -> bool {
-        !self.segments.iter().any(|segment| segment.response == response && self.confirmed < segment.end())
+    /// Whether nothing is queued, at the carrier, or in doubt (H2, A8).
+    pub fn is_finished(&self) -> bool {
+        self.confirmed == self.accepted
     }
 
     /// Whether audio of this response waits or plays by the clock, marks aside.
@@ -388,7 +388,12 @@ impl Playback {
         if !self.in_flight.is_empty() && self.paused {
             return Err("B4: nothing lies at the carrier during a hold");
         }
-        if self.in_flight.iter().zip(self.in_flight.iter().skip(1)).any(|(a, b)| a.end > b.end || a.play_end > b.play_end) {
+        if self
+            .in_flight
+            .iter()
+            .zip(self.in_flight.iter().skip(1))
+            .any(|(a, b)| a.end > b.end || a.play_end > b.play_end)
+        {
             return Err("A2: frames are played in order");
         }
         Ok(())

@@ -301,9 +301,7 @@ impl Waiting {
     /// Takes what is asked for now out of the waiting.
     pub fn take(&mut self, reason: Reason) -> Taken {
         match reason {
-            Reason::Greeting => {
-                Taken { again: self.greeting.take().is_some_and(|again| again.0), ..Taken::default() }
-            }
+            Reason::Greeting => Taken { again: self.greeting.take().is_some_and(|again| again.0), ..Taken::default() },
             // One plain create answers the turn and speaks about the tool's result alike.
             Reason::CallerTurn | Reason::ToolResult => {
                 let tool = self.tool.take();

@@ -45,7 +45,14 @@ pub struct Finished {
 
 impl Tools {
     /// False when the call is not to be run: it is known already, or there are too many, which is its answer then.
-    pub fn started(&mut self, call: ToolCallId, response: ResponseId, name: &str, command: CommandId, now: CallTime) -> bool {
+    pub fn started(
+        &mut self,
+        call: ToolCallId,
+        response: ResponseId,
+        name: &str,
+        command: CommandId,
+        now: CallTime,
+    ) -> bool {
         if self.calls.len() >= ANSWERED_MAX || self.calls.iter().any(|known| known.call == call) {
             return false;
         }

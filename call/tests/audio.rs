@@ -108,7 +108,11 @@ fn a3_a_late_wake_up_is_caught_up_and_never_beyond_the_lead() {
         scene.when(1.0, audio(R1, A1, 5_000));
         scene.until(20.0);
         let frames = scene.frames();
-        assert_eq!(frames.iter().map(|(_, length)| length).sum::<u64>(), 5_000, "all of it, woken every {wakes_every} ms");
+        assert_eq!(
+            frames.iter().map(|(_, length)| length).sum::<u64>(),
+            5_000,
+            "all of it, woken every {wakes_every} ms"
+        );
         let mut play_end = 0;
         for (at, length) in frames {
             play_end = play_end.max(at) + length;

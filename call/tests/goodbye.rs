@@ -35,7 +35,13 @@ fn h1_the_carrier_is_asked_first_and_the_socket_closed_when_nothing_follows() {
 /// Breaks when a successful hang-up is repeated.
 #[test]
 fn h1_a_stop_after_the_hang_up_ends_the_call() {
-    for stop in [stopped(), closed(), status(CallStatus::Completed), after_stream(CallStatus::Completed), after_stream(CallStatus::InProgress)] {
+    for stop in [
+        stopped(),
+        closed(),
+        status(CallStatus::Completed),
+        after_stream(CallStatus::Completed),
+        after_stream(CallStatus::InProgress),
+    ] {
         for accepted in [true, false] {
             let mut scene = answering(config());
             scene.when(1.1, transcript(R1, A1, "goodbye"));
@@ -164,15 +170,17 @@ fn h3_a_hang_up_that_was_issued_is_not_issued_again() {
 /// Breaks when more than two ended responses are remembered, or fewer.
 #[test]
 fn h4_the_last_two_responses_are_remembered() {
-    for (asked, remembered) in [(R1, false), (R3, true)] {
+    for (asked, remembered) in [(R1, false), (R2, true), (R3, true)] {
         let mut scene = Scene::ready(config());
         for (request, response, item) in [(Q2, R1, A1), (Q3, R2, A2), (Q4, R3, A3)] {
             scene.when(scene.now.as_millis() as f64 / 1e3 + 1.0, say("so"));
             let now = scene.now.as_millis() as f64 / 1e3;
             scene.model_says(now, request, response, item, 100);
         }
-        scene.give(transcript(asked, A1, "goodbye"));
-        assert_eq!(scene.has_noted("GoodbyePending"), remembered);
+        let item = call::ItemId(100 + asked.0);
+        scene.until(10.0);
+        scene.give(transcript(asked, item, "so it is"));
+        assert_eq!(scene.call.summary().turns.iter().any(|turn| turn.text == "so it is"), remembered);
     }
 }
 
@@ -226,6 +234,22 @@ fn h7_an_interruption_withdraws_the_goodbye() {
             assert!(scene.times_of("do").len() == 1, "hold: {hold}, goodbye first: {goodbye_first}");
             assert_eq!(scene.has_noted("GoodbyeWithdrawn"), goodbye_first);
         }
+    }
+}
+
+/// C, the goodbye being complete already. Breaks when only what is cancelled is withdrawn.
+#[test]
+fn h7_an_interruption_withdraws_a_goodbye_that_was_complete() {
+    for hold in [true, false] {
+        let mut scene = answering(CallConfig { hold, ..config() });
+        scene.when(1.1, transcript(R1, A1, "goodbye"));
+        scene.when(1.1, done(R1));
+        scene.when(1.2, speech_started(I2));
+        scene.until(3.0);
+        scene.noted("GoodbyeWithdrawn");
+        scene.when(3.0, speech_stopped(I2));
+        scene.until(60.0);
+        assert_eq!(scene.times_of("do").len(), 1);
     }
 }
 
@@ -344,6 +368,19 @@ fn h2_audio_behind_the_goodbye_is_heard_too() {
     assert_eq!(scene.times_of("do c2 hang up"), [4.0]);
 }
 
+/// Breaks when only the goodbye itself has to be heard, and the hang-up cuts off what follows it.
+#[test]
+fn h2_what_the_model_says_after_its_goodbye_is_heard_too() {
+    let mut scene = answering(config());
+    scene.when(1.1, transcript(R1, A1, "goodbye"));
+    scene.when(1.1, done(R1));
+    scene.when(1.2, created_by_itself(R2));
+    scene.when(1.2, audio(R2, A2, 500));
+    scene.when(1.3, done(R2));
+    scene.until(5.0);
+    assert_eq!(scene.times_of("do c2 hang up"), [2.0]);
+}
+
 /// Requested, active, or heard. Breaks when another goodbye is asked for although one is being given.
 #[test]
 fn h9_a_farewell_of_the_caller_binds_to_the_response_to_that_very_turn() {
@@ -427,7 +464,14 @@ fn h10_a_hang_up_that_fails_is_retried_and_then_the_socket_closed() {
     scene.until(1.7);
     scene.when(1.7, hang_up_failed(C3));
     scene.when(2.3, hang_up_failed(C4));
-    scene.expect(["do c2 hang up", "do c3 hang up", "do c4 hang up", "close carrier", "close model", "ended OperatorHungUp"]);
+    scene.expect([
+        "do c2 hang up",
+        "do c3 hang up",
+        "do c4 hang up",
+        "close carrier",
+        "close model",
+        "ended OperatorHungUp",
+    ]);
     assert_eq!(scene.times_of("do c3"), [1.6]);
 }
 

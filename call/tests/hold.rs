@@ -82,7 +82,9 @@ fn b4_other_text_is_an_interruption() {
 /// Breaks when the length is not looked at, counts padding and silence, or the transcript is waited for forever.
 #[test]
 fn b4_without_a_transcript_300_ms_of_speech_decide() {
-    for (length, text) in [(299, None), (299, Some(transcription_failed(I2))), (300, None), (300, Some(transcription_failed(I2)))] {
+    for (length, text) in
+        [(299, None), (299, Some(transcription_failed(I2))), (300, None), (300, Some(transcription_failed(I2)))]
+    {
         let mut scene = held();
         scene.when(2.4, spoke_for(I2, length));
         scene.when(2.4, committed(I2));

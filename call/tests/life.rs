@@ -251,6 +251,21 @@ fn l9_ending_withdraws_the_goodbye_and_every_timer() {
     scene.expect([]);
 }
 
+/// Breaks when what was due with the end is still done after it.
+#[test]
+fn l9_what_was_due_at_the_end_is_not_done_any_more() {
+    let greeting = CallConfig { greeting: Some("Hello".to_owned()), ..config() };
+    let mut scene = Scene::made(greeting, OUTBOUND);
+    for input in [Input::Announced, connected(), configured(), started()] {
+        scene.give(input);
+    }
+    scene.skip();
+    // The callee was waited for until 2 s, and nobody woke us.
+    scene.now = seconds(2.5);
+    scene.give(status(CallStatus::Completed));
+    scene.expect(["close carrier", "close model", "ended CallerHungUp"]);
+}
+
 /// Breaks when the end forgets that the hang-up was issued.
 #[test]
 fn l9_a_hang_up_that_was_issued_is_not_issued_again_after_the_end() {

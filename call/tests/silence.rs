@@ -99,7 +99,8 @@ fn n8_n12_a_caller_who_talks_on_is_hung_up_after_the_grace() {
 #[test]
 fn n8_n12_both_limits_of_the_length_may_pass_at_once() {
     for call_max_grace in [ms(0), ms(1_000)] {
-        let mut scene = Scene::with_carrier(CallConfig { call_max: Duration::from_secs(100), call_max_grace, ..config() });
+        let mut scene =
+            Scene::with_carrier(CallConfig { call_max: Duration::from_secs(100), call_max_grace, ..config() });
         scene.now = seconds(200.0);
         scene.give(call::Input::TimePassed);
         assert_eq!(scene.times_of("do c2 hang up"), [200.0]);

@@ -145,7 +145,8 @@ impl Scene {
             match [mark, wake].into_iter().flatten().min() {
                 Some(next) if next <= at => {
                     self.now = self.now.max(next);
-                    let returned = mark.filter(|due| *due == next).and_then(|_| self.carrier.as_mut()?.pending.pop_front());
+                    let returned =
+                        mark.filter(|due| *due == next).and_then(|_| self.carrier.as_mut()?.pending.pop_front());
                     self.give(match returned {
                         Some((_, mark)) => mark_returned(mark),
                         None => Input::TimePassed,
@@ -174,11 +175,13 @@ impl Scene {
         let mut lines: Vec<String> = Vec::new();
         let mut playing: Option<u64> = None;
         for output in self.fresh.drain(..) {
-            let bytes = match &output {
-                Output::Note(_) => continue,
-                Output::SendAudio { span, pad, .. } => Some(u64::from(span.len + pad)),
-                Output::SendMark(_) => Some(0),
-                _ => None,
+            if matches!(output, Output::Note(_)) {
+                continue;
+            }
+            let bytes = if let Output::SendAudio { span, pad, .. } = &output {
+                Some(u64::from(span.len + pad))
+            } else {
+                matches!(output, Output::SendMark(_)).then_some(0)
             };
             if let Some(bytes) = bytes {
                 if let Some(before) = playing {
