@@ -36,11 +36,19 @@ pub enum Effect<'a> {
     CloseCarrier,
     CloseModel,
     /// For the recording: µ-law of the caller at this moment of the stream (time zero is the carrier's `start`).
-    RecordCaller { at: Duration, audio: &'a [u8] },
+    RecordCaller {
+        at: Duration,
+        audio: &'a [u8],
+    },
     /// For the recording: µ-law of the agent, expected to begin playing at this moment.
-    RecordAgent { at: Duration, audio: &'a [u8] },
+    RecordAgent {
+        at: Duration,
+        audio: &'a [u8],
+    },
     /// For the recording: nothing of the agent after this moment was played.
-    RecordCleared { at: Duration },
+    RecordCleared {
+        at: Duration,
+    },
     Note(Note),
     /// Lines of the call's trace (N11), with their line ends.
     Trace(&'a str),
@@ -228,8 +236,7 @@ impl Bridge {
         if let Some(what) = self.odd.pop_front() {
             return Some(Effect::Note(Note::Odd(what)));
         }
-        loop {
-            let Some(output) = self.call.poll_output() else { break };
+        while let Some(output) = self.call.poll_output() {
             if let Some(trace) = &mut self.trace {
                 trace.output(&output, self.now);
             }

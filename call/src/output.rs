@@ -11,7 +11,11 @@ use crate::time::CallTime;
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Output {
     /// Send these bytes of the agent's audio to the carrier, followed by `pad` bytes of silence.
-    SendAudio { span: Span, pad: u32, plays_at: CallTime },
+    SendAudio {
+        span: Span,
+        pad: u32,
+        plays_at: CallTime,
+    },
     SendMark(MarkId),
     /// Empty the carrier's playback buffer.
     Clear,
@@ -22,11 +26,17 @@ pub enum Output {
     /// The caller's audio just told is to be kept: the model is not ready (T2).
     HoldAudio,
     /// The oldest kept audio of the caller goes to the model now.
-    ForwardHeld { bytes: u32 },
+    ForwardHeld {
+        bytes: u32,
+    },
     /// The oldest kept audio of the caller is to be forgotten.
-    DropHeld { bytes: u32 },
+    DropHeld {
+        bytes: u32,
+    },
     /// Silence goes to the model, in place of audio that the carrier did not send (N7).
-    ForwardSilence { bytes: u32 },
+    ForwardSilence {
+        bytes: u32,
+    },
     Model(ModelOutput),
     Do(CommandId, Command),
     CloseCarrier,
@@ -75,12 +85,18 @@ pub enum Reason {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Command {
     /// Open a connection to the model. Its inputs carry this epoch.
-    ConnectModel { epoch: Epoch },
+    ConnectModel {
+        epoch: Epoch,
+    },
     /// End the call at the carrier.
     HangUp,
     /// Start the carrier's recording (C1, C2).
     StartRecording,
-    RunTool { call: ToolCallId, name: String, arguments: String },
+    RunTool {
+        call: ToolCallId,
+        name: String,
+        arguments: String,
+    },
 }
 
 /// Why a call ended. A closed list (L10).
@@ -178,9 +194,14 @@ pub enum Note {
     /// The media path is up; whether the carrier named its stream (O5).
     MediaStarted,
     /// The session is configured; the model listens.
-    ModelReady { epoch: Epoch },
+    ModelReady {
+        epoch: Epoch,
+    },
     /// The conversation goes on without this connection.
-    ModelLost { epoch: Epoch, fatal: bool },
+    ModelLost {
+        epoch: Epoch,
+        fatal: bool,
+    },
     /// A response is about to be asked for (R4).
     Asking {
         request: RequestId,
@@ -191,39 +212,79 @@ pub enum Note {
         out_queue: u32,
     },
     /// A response was not asked for, or not yet (R4).
-    NotAsking { reason: Reason, guard: Guard, waits: bool },
+    NotAsking {
+        reason: Reason,
+        guard: Guard,
+        waits: bool,
+    },
     /// A create was rejected because another response was active; it waits (R8).
-    Collided { request: RequestId, reason: Reason },
+    Collided {
+        request: RequestId,
+        reason: Reason,
+    },
     /// The agent began to be heard: the first audio of this response was accepted (R5).
-    AgentStarted { response: ResponseId },
+    AgentStarted {
+        response: ResponseId,
+    },
     /// The last of this response was heard, or discarded (R7).
-    AgentStopped { response: ResponseId },
+    AgentStopped {
+        response: ResponseId,
+    },
     CallerStarted,
     CallerStopped,
     /// Somebody's turn is complete: its words are known, and how much of them was heard. [`crate::Call::turn`] has them.
-    TurnEnded { item: ItemId },
+    TurnEnded {
+        item: ItemId,
+    },
     /// Speech during the agent's: playing stopped until it is known whether it was meant (B4).
     Held,
     /// It was not meant; playing goes on where hearing stopped (B4).
-    Resumed { back_channel: bool },
+    Resumed {
+        back_channel: bool,
+    },
     /// It was meant: the agent was interrupted (B1).
-    Interrupted { response: Option<ResponseId>, heard_ms: u32, unheard_ms: u32 },
+    Interrupted {
+        response: Option<ResponseId>,
+        heard_ms: u32,
+        unheard_ms: u32,
+    },
     /// Audio was dropped (L2, R6).
-    Dropped { reason: DropReason, bytes: u32 },
+    Dropped {
+        reason: DropReason,
+        bytes: u32,
+    },
     /// Words of goodbye were recognised in a response, or a goodbye became wanted (H2, O4).
-    GoodbyeWanted { why: EndReason },
-    GoodbyePending { response: Option<ResponseId> },
+    GoodbyeWanted {
+        why: EndReason,
+    },
+    GoodbyePending {
+        response: Option<ResponseId>,
+    },
     GoodbyeWithdrawn,
     /// The goodbye was heard; the hang-up goes out (O4).
-    GoodbyeDone { via: Via },
-    HangingUp { reason: EndReason, attempt: u32 },
+    GoodbyeDone {
+        via: Via,
+    },
+    HangingUp {
+        reason: EndReason,
+        attempt: u32,
+    },
     /// A second end was asked for (L7).
     AlreadyEnded,
-    ToolStarted { call: ToolCallId },
-    ToolFinished { call: ToolCallId, after: Duration, failed: bool },
+    ToolStarted {
+        call: ToolCallId,
+    },
+    ToolFinished {
+        call: ToolCallId,
+        after: Duration,
+        failed: bool,
+    },
     Dtmf,
     /// The model reported an error that changes nothing (R9).
-    ModelComplained { request: Option<RequestId>, error: crate::input::ModelError },
+    ModelComplained {
+        request: Option<RequestId>,
+        error: crate::input::ModelError,
+    },
     /// Something the rules say cannot be: worth a look, not worth the call.
     Odd(&'static str),
 }

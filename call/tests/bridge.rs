@@ -110,9 +110,14 @@ fn a_call_runs_from_carrier_to_model_and_back() {
     shell.carrier(30, &media(20, &frame));
     assert_eq!(shell.to_model.len(), 1);
     shell.model(40, r#"{"type":"session.updated","event_id":"e1","session":{}}"#);
-    assert!(shell.to_model[1].starts_with(r#"{"type":"input_audio_buffer.append","audio":"f39/"#), "{}", shell.to_model[1]);
+    assert!(
+        shell.to_model[1].starts_with(r#"{"type":"input_audio_buffer.append","audio":"f39/"#),
+        "{}",
+        shell.to_model[1]
+    );
     assert!(shell.to_model[2].contains("response.create") && shell.to_model[2].contains("Hello."));
-    let request = shell.to_model[2].split(r#""event_id":""#).nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
+    let request =
+        shell.to_model[2].split(r#""event_id":""#).nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
     shell.carrier(50, &media(40, &frame));
     assert!(shell.to_model[3].contains("input_audio_buffer.append"));
 
@@ -126,7 +131,11 @@ fn a_call_runs_from_carrier_to_model_and_back() {
     shell.model(80, r#"{"type":"response.done","response":{"id":"resp_A","status":"completed","output":[]}}"#);
     assert_eq!(shell.agent.len(), 3);
     let sent: Vec<u8> = shell.agent.iter().flat_map(|(_, audio)| audio.clone()).collect();
-    let expected: Vec<u8> = (0..400).map(|index| [0, 1, 2][index % 3]).enumerate().map(|(index, byte)| if index == 399 { 3 } else { byte }).collect();
+    let expected: Vec<u8> = (0..400)
+        .map(|index| [0, 1, 2][index % 3])
+        .enumerate()
+        .map(|(index, byte)| if index == 399 { 3 } else { byte })
+        .collect();
     assert_eq!(&sent[..400], expected.as_slice());
     assert!(sent[400..].iter().all(|byte| *byte == 0xFF) && sent.len() == 480);
     // From the stream's start at 10 ms: the first frame at 60 ms, the others behind it.
@@ -136,11 +145,17 @@ fn a_call_runs_from_carrier_to_model_and_back() {
     let mark = shell.to_carrier.iter().rev().find(|text| text.contains("mark")).unwrap().clone();
     let name = mark.split(r#""name":""#).nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
     assert_eq!(shell.commands.len(), 1);
-    shell.carrier(140, &format!(r#"{{"event":"mark","sequenceNumber":"9","streamSid":"MZ1","mark":{{"name":"{name}"}}}}"#));
+    shell.carrier(
+        140,
+        &format!(r#"{{"event":"mark","sequenceNumber":"9","streamSid":"MZ1","mark":{{"name":"{name}"}}}}"#),
+    );
     let (id, command) = shell.commands.last().unwrap().clone();
     assert_eq!(command, Command::HangUp);
     shell.tell(150, Input::Done(id, Outcome::HungUp));
-    shell.carrier(160, r#"{"event":"stop","sequenceNumber":"10","streamSid":"MZ1","stop":{"accountSid":"AC1","callSid":"CA1"}}"#);
+    shell.carrier(
+        160,
+        r#"{"event":"stop","sequenceNumber":"10","streamSid":"MZ1","stop":{"accountSid":"AC1","callSid":"CA1"}}"#,
+    );
     assert_eq!(shell.ended, Some(EndReason::Goodbye));
     assert_eq!(shell.caller.len(), 2);
     let summary = shell.bridge.summary();

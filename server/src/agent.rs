@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use call::farewell::Language;
 use call::config::{CallConfig, CallFacts, Direction};
+use call::farewell::Language;
 use call::wire::openai::{SessionSettings, ToolSpec};
 use reqwest::Url;
 use serde::Deserialize;
-
 
 #[derive(Clone, PartialEq, Debug)]
 pub struct Agent {

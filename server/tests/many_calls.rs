@@ -12,7 +12,7 @@ use sim::carrier::stream::CallerStep;
 use sim::carrier::twilio::{CallOptions, CallReport, FakeTwilio, Settings};
 use sim::model::server::ModelServer;
 use sim::model::voice::hum;
-use sim::model::{Behaviour, FakeModel, Record, Reply, Script};
+use sim::model::{Behaviour, FakeModel, Record, Script};
 use sim::oracle;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -70,10 +70,11 @@ async fn twenty_calls_at_once_end_right_and_share_nothing() {
     drop(stop);
     server.await.unwrap().unwrap();
 
-    let sessions: Vec<Record> = model.sessions().iter().map(|session| session.lock().unwrap().record().clone()).collect();
+    let sessions: Vec<Record> =
+        model.sessions().iter().map(|session| session.lock().unwrap().record().clone()).collect();
     assert_eq!((reports.len(), sessions.len(), calls.live()), (CALLS, CALLS, 0));
     let finished = calls.finished();
-    let mut served = vec![false; CALLS];
+    let mut served = [false; CALLS];
     for report in &reports {
         assert!(report.problems.is_empty(), "{:?}", report.problems);
         let stream = &report.streams[0];
@@ -88,7 +89,8 @@ async fn twenty_calls_at_once_end_right_and_share_nothing() {
         let goodbye = heard[2].at + heard[2].bytes;
         let after = report.ended_at.saturating_sub(stream.started_at + Duration::from_micros(125 * goodbye as u64));
         assert!(after < Duration::from_secs(1), "the call ended {after:?} after its goodbye");
-        let said: Vec<_> = record.summary.turns.iter().filter(|turn| turn.who == Who::Caller).map(|turn| &turn.text).collect();
+        let said: Vec<_> =
+            record.summary.turns.iter().filter(|turn| turn.who == Who::Caller).map(|turn| &turn.text).collect();
         assert_eq!(said, [&format!("First of {session}."), &format!("Second of {session}.")]);
         assert_eq!(hang_ups(report), 1);
     }
@@ -103,5 +105,9 @@ fn the_session_of<'a>(texts: impl Iterator<Item = &'a str>) -> usize {
 }
 
 fn hang_ups(report: &CallReport) -> usize {
-    report.rest.iter().filter(|request| request.form.iter().any(|(name, value)| name == "Status" && value == "completed")).count()
+    report
+        .rest
+        .iter()
+        .filter(|request| request.form.iter().any(|(name, value)| name == "Status" && value == "completed"))
+        .count()
 }

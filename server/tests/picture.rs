@@ -15,7 +15,8 @@ fn every_lane_is_there() {
     let document = roxmltree::Document::parse(&text).unwrap();
     let ids: Vec<&str> = document.descendants().filter_map(|node| node.attribute("id")).collect();
     assert_eq!(ids, ["axis", "holds", "events", "caller", "floor", "agent", "progress", "queue", "carrier", "marks"]);
-    for lane in document.descendants().filter(|node| node.has_attribute("id") && node.attribute("id") != Some("holds")) {
+    for lane in document.descendants().filter(|node| node.has_attribute("id") && node.attribute("id") != Some("holds"))
+    {
         assert!(
             lane.descendants().any(|node| ["path", "line", "rect"].contains(&node.tag_name().name())),
             "{:?}",

@@ -51,13 +51,8 @@ pub fn explore<W: Explorable>(start: W, states_max: usize) -> Report<W::Action> 
     // How each state was reached: from which one, by what.
     let mut reached: Vec<Option<(usize, W::Action)>> = vec![None];
     let mut frontier = vec![(0, start)];
-    let mut report = Report {
-        states: 1,
-        depth: 0,
-        exhausted: true,
-        violations: BTreeMap::new(),
-        sometimes: BTreeMap::new(),
-    };
+    let mut report =
+        Report { states: 1, depth: 0, exhausted: true, violations: BTreeMap::new(), sometimes: BTreeMap::new() };
     let mut depth = 0;
     while !frontier.is_empty() {
         report.depth = depth;

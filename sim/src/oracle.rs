@@ -73,7 +73,10 @@ fn judge_item(item: &GeneratedItem, heard: usize, tolerance_ms: u32) -> Result<(
         (0, None) if item.deleted || item.audio.is_empty() => {}
         (0, None) => return Err(format!("{name}: nothing was heard, and the model was not told")),
         (heard, None) if heard < item.audio.len() => {
-            return Err(format!("{name}: {heard} of {} bytes were heard, and the model was not told", item.audio.len()));
+            return Err(format!(
+                "{name}: {heard} of {} bytes were heard, and the model was not told",
+                item.audio.len()
+            ));
         }
         (_, None) if item.deleted => return Err(format!("{name}: was heard, and deleted")),
         (_, None) => {}

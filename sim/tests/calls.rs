@@ -155,7 +155,8 @@ fn truncation_is_where_hearing_stopped_wherever_that_is() {
         let mut scene = everything();
         scene.caller[2] = CallerStep::AwaitAgentSpeech { for_at_least: ms(into) };
         let world = scene.run();
-        oracle::judge(world.carrier.report(), world.model.record(), 20).unwrap_or_else(|what| panic!("{into} ms in: {what}"));
+        oracle::judge(world.carrier.report(), world.model.record(), 20)
+            .unwrap_or_else(|what| panic!("{into} ms in: {what}"));
     }
 }
 
@@ -179,8 +180,10 @@ fn a_cough_does_not_interrupt() {
     let summary = world.summary();
     assert_eq!((summary.interruptions.meant, summary.interruptions.false_alarm), (0, 1), "{:#?}", world.notes);
     // The rest was played from where hearing stopped: both parts together are the whole.
-    let audio: &Arc<[u8]> = &ReplyItem::says("The frame is steel, the brakes are new, and the saddle has been replaced. Goodbye!").audio;
-    let played: usize = report.audible.iter().skip(1).map(|span| (span.end - span.start).as_millis() as usize * 8).sum();
+    let audio: &Arc<[u8]> =
+        &ReplyItem::says("The frame is steel, the brakes are new, and the saddle has been replaced. Goodbye!").audio;
+    let played: usize =
+        report.audible.iter().skip(1).map(|span| (span.end - span.start).as_millis() as usize * 8).sum();
     assert!(played.abs_diff(audio.len()) <= 480, "{played} {}", audio.len());
     assert!(record.generated.iter().all(|item| item.truncated_to_ms.is_none() && !item.deleted));
 }
@@ -213,14 +216,18 @@ fn a_misbehaving_carrier_is_served_all_the_same() {
         ("late marks", StreamOptions { marks_delay: ms(350), ..StreamOptions::default() }),
         ("two starts", StreamOptions { duplicate_start: true, media_before_start: true, ..StreamOptions::default() }),
         ("unknown events", StreamOptions { unknown_events: true, ..StreamOptions::default() }),
-        ("jitter", StreamOptions { frame_jitter: vec![ms(0), ms(35), ms(7), ms(60), ms(1)], ..StreamOptions::default() }),
+        (
+            "jitter",
+            StreamOptions { frame_jitter: vec![ms(0), ms(35), ms(7), ms(60), ms(1)], ..StreamOptions::default() },
+        ),
     ];
     for (name, options) in odd {
         let mut scene = everything();
         scene.options = options;
         // Where marks come late, hearing is known as late.
         let world = scene.run();
-        oracle::judge(world.carrier.report(), world.model.record(), 380).unwrap_or_else(|what| panic!("{name}: {what}"));
+        oracle::judge(world.carrier.report(), world.model.record(), 380)
+            .unwrap_or_else(|what| panic!("{name}: {what}"));
         assert_eq!(ended(&world).1, EndReason::Goodbye, "{name}");
     }
 }

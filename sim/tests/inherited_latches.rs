@@ -66,7 +66,11 @@ enum Event {
 impl Latches {
     fn maybe_hang_up(&mut self, response: usize) {
         let queues_empty = self.out_q == 0 && self.tx_q == 0;
-        if self.pending_hangup && !self.hangup_executed && self.active_response_status == Status::AudioDone && queues_empty {
+        if self.pending_hangup
+            && !self.hangup_executed
+            && self.active_response_status == Status::AudioDone
+            && queues_empty
+        {
             self.hangup_executed = true;
             self.hangups += 1;
             self.hung_up_for_cancelled |= self.model[response].cancelled;
@@ -169,7 +173,8 @@ impl Explorable for Latches {
     }
 
     fn violation(&self) -> Option<&'static str> {
-        let farewell_heard = self.model[..self.created].iter().any(|response| response.transcript_done && !response.cancelled);
+        let farewell_heard =
+            self.model[..self.created].iter().any(|response| response.transcript_done && !response.cancelled);
         if self.hangups > 1 {
             Some("a second hang-up")
         } else if self.hung_up_after_close {

@@ -17,7 +17,6 @@
 mod client;
 mod json;
 mod names;
-mod payload;
 mod read;
 mod server;
 mod settings;

@@ -68,13 +68,13 @@ impl Cast {
             .iter()
             .map(|step| match step {
                 CallerStep::Say(audio) => Duration::from_micros(125 * audio.len() as u64),
-                CallerStep::Pause(duration)
-                | CallerStep::AwaitAgentSpeech { for_at_least: duration } => *duration,
+                CallerStep::Pause(duration) | CallerStep::AwaitAgentSpeech { for_at_least: duration } => *duration,
                 CallerStep::AwaitAgentQuiet(_) | CallerStep::Press(_) | CallerStep::HangUp => Duration::ZERO,
             })
             .sum();
-        let interrupted =
-            |exchange: usize| self.story.exchanges.get(exchange + 1).is_some_and(|next| matches!(next.cue, Cue::IntoReply(_)));
+        let interrupted = |exchange: usize| {
+            self.story.exchanges.get(exchange + 1).is_some_and(|next| matches!(next.cue, Cue::IntoReply(_)))
+        };
         let heard: Duration = match self.is_improvised {
             true => spoken(self.story.greeting),
             false => {

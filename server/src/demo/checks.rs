@@ -47,7 +47,10 @@ pub fn of(cast: &Cast, report: &CallReport, record: &CallRecord, left: &Left) ->
     ];
     if !cast.is_improvised {
         checks.insert(0, Check { what: "the conversation went as it should", result: told(cast, record) });
-        checks.insert(2, Check { what: "the goodbye was heard, then hung up", result: ended(&heard, stream, report, record) });
+        checks.insert(
+            2,
+            Check { what: "the goodbye was heard, then hung up", result: ended(&heard, stream, report, record) },
+        );
     }
     checks
 }

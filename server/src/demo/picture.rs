@@ -249,7 +249,8 @@ impl<'a> Page<'a> {
             let (x, ink) = (line.x, line.ink);
             self.line(x, top.min(self.lanes.caller.top), x, self.lanes.axis.top, ink, line.dashes);
             if line.row.is_some() {
-                let place = Text { size: EVENT_SIZE, bold: true, colour: ink, ..Text::at(x + EventLine::GAP, top + 11.0) };
+                let place =
+                    Text { size: EVENT_SIZE, bold: true, colour: ink, ..Text::at(x + EventLine::GAP, top + 11.0) };
                 self.text(place, &line.label);
             }
         }
@@ -318,8 +319,13 @@ impl<'a> Page<'a> {
             };
             self.rect(x, lane.top, (end - x).max(1.0), lane.height, ink);
             if end - x > width(name, 11.0) + 12.0 {
-                let label =
-                    Text { size: 11.0, bold: true, colour: "#ffffff", halo: false, ..Text::at(x + 6.0, lane.top + 12.0) };
+                let label = Text {
+                    size: 11.0,
+                    bold: true,
+                    colour: "#ffffff",
+                    halo: false,
+                    ..Text::at(x + 6.0, lane.top + 12.0)
+                };
                 self.text(label, name);
             }
         }
@@ -408,7 +414,9 @@ impl<'a> Page<'a> {
     fn at_carrier(&mut self) {
         let (sent, heard) = (self.sent.clone(), self.heard.clone());
         self.open("carrier");
-        self.level(self.lanes.at_carrier, "At the carrier", "sent, not heard", colour::SENT, |t| sent.at(t) - heard.at(t));
+        self.level(self.lanes.at_carrier, "At the carrier", "sent, not heard", colour::SENT, |t| {
+            sent.at(t) - heard.at(t)
+        });
         self.close();
     }
 
@@ -463,8 +471,9 @@ impl<'a> Page<'a> {
             }
         }
         // After a `clear` nothing is sent for a while, so somewhere there is room to say what these are.
-        let room =
-            |from: f64| !self.picture.marks.iter().any(|mark| (from + 1.0..from + 54.0).contains(&self.x(mark.sent_ms)));
+        let room = |from: f64| {
+            !self.picture.marks.iter().any(|mark| (from + 1.0..from + 54.0).contains(&self.x(mark.sent_ms)))
+        };
         if let Some(end) = flushed_ends.into_iter().find(|end| room(*end)) {
             let place = Text { size: 11.0, colour: colour::CALLER, ..Text::at(end + 6.0, lane.bottom() - 7.0) };
             self.text(place, "flushed");
@@ -513,12 +522,14 @@ impl<'a> Page<'a> {
     fn line(&mut self, x1: f64, y1: f64, x2: f64, y2: f64, ink: &str, dashes: &str) {
         let [x1, y1, x2, y2] = [x1, y1, x2, y2].map(tenth);
         let dashes = if dashes.is_empty() { String::new() } else { format!(" stroke-dasharray=\"{dashes}\"") };
-        self.out.push_str(&format!("<line x1=\"{x1}\" y1=\"{y1}\" x2=\"{x2}\" y2=\"{y2}\" stroke=\"{ink}\"{dashes}/>\n"));
+        self.out
+            .push_str(&format!("<line x1=\"{x1}\" y1=\"{y1}\" x2=\"{x2}\" y2=\"{y2}\" stroke=\"{ink}\"{dashes}/>\n"));
     }
 
     fn rect(&mut self, x: f64, y: f64, width: f64, height: f64, ink: &str) {
         let [x, y, width, height] = [x, y, width, height].map(tenth);
-        self.out.push_str(&format!("<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"{ink}\"/>\n"));
+        self.out
+            .push_str(&format!("<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"{ink}\"/>\n"));
     }
 
     fn area(&mut self, outline: &[(f64, f64)], ink: &str) {
@@ -646,8 +657,13 @@ impl Text {
     }
 
     fn attributes(&self) -> String {
-        let mut attributes =
-            format!("x=\"{}\" y=\"{}\" font-size=\"{}\" fill=\"{}\"", tenth(self.x), tenth(self.y), self.size, self.colour);
+        let mut attributes = format!(
+            "x=\"{}\" y=\"{}\" font-size=\"{}\" fill=\"{}\"",
+            tenth(self.x),
+            tenth(self.y),
+            self.size,
+            self.colour
+        );
         if self.bold {
             attributes.push_str(" font-weight=\"600\"");
         }
@@ -655,7 +671,8 @@ impl Text {
             attributes.push_str(&format!(" text-anchor=\"{}\"", self.anchor));
         }
         if self.halo {
-            attributes.push_str(" stroke=\"#ffffff\" stroke-width=\"3\" stroke-linejoin=\"round\" paint-order=\"stroke\"");
+            attributes
+                .push_str(" stroke=\"#ffffff\" stroke-width=\"3\" stroke-linejoin=\"round\" paint-order=\"stroke\"");
         }
         attributes
     }
@@ -670,7 +687,11 @@ fn times(events: &[Event], wanted: impl Fn(EventKind) -> bool) -> Vec<f64> {
 /// The least of 1, 2, 5 times a power of ten that is not less than this.
 fn round_step(least: f64) -> f64 {
     let power = 10f64.powf(least.log10().floor());
-    [1.0, 2.0, 5.0, 10.0].into_iter().map(|digit| digit * power).find(|step| *step >= least * 0.999).unwrap_or(10.0 * power)
+    [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .map(|digit| digit * power)
+        .find(|step| *step >= least * 0.999)
+        .unwrap_or(10.0 * power)
 }
 
 /// Without needless digits.

@@ -16,7 +16,13 @@ use super::wav::Stereo;
 const BREATH: Duration = Duration::from_millis(400);
 
 /// The picture of a call. `recording` has the caller left and the agent right, `turns` are those of its record.
-pub fn picture<'a>(title: String, subtitle: String, trace: &Trace, turns: &[Turn], recording: &'a Stereo) -> Picture<'a> {
+pub fn picture<'a>(
+    title: String,
+    subtitle: String,
+    trace: &Trace,
+    turns: &[Turn],
+    recording: &'a Stereo,
+) -> Picture<'a> {
     let seen = Seen::of(trace);
     let playing = seen.playing();
     let duration = Duration::from_micros(125 * recording.left.len() as u64).max(seen.last);
@@ -164,7 +170,8 @@ impl Seen {
         }
         let caller = self.caller.iter().map(|(begins, ends)| (*begins, ends.unwrap_or(self.last).max(*begins)));
         let spans = |who| move |(begins, ends)| Span { start_ms: ms(begins), end_ms: ms(ends), who };
-        let mut floor: Vec<Span> = caller.map(spans(Who::Caller)).chain(agent.into_iter().map(spans(Who::Agent))).collect();
+        let mut floor: Vec<Span> =
+            caller.map(spans(Who::Caller)).chain(agent.into_iter().map(spans(Who::Agent))).collect();
         floor.sort_by(|a, b| a.start_ms.total_cmp(&b.start_ms));
         floor
     }

@@ -238,8 +238,9 @@ mod tests {
         format.splice(0..0, 0xFFFEu16.to_le_bytes());
         format.extend([16, 0, 22, 0, 16, 0, 4, 0, 0, 0, 1, 0]);
         format.extend([0; 14]);
-        let file = [&b"RIFF\0\0\0\0WAVEfmt "[..], &(format.len() as u32).to_le_bytes(), &format, b"data\x02\0\0\0\xE8\x03"]
-            .concat();
+        let file =
+            [&b"RIFF\0\0\0\0WAVEfmt "[..], &(format.len() as u32).to_le_bytes(), &format, b"data\x02\0\0\0\xE8\x03"]
+                .concat();
         assert_eq!(read(&file).unwrap(), [g711::encode(1_000)]);
     }
 

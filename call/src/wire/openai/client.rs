@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::payload::payload_len;
 use super::settings::ToolSpec;
+use crate::wire::payload::payload_len;
 
 /// A client event with the fields of the reference. A field that is `None` is not in the message; where the reference
 /// lets `null` switch something off, the field is an option of an option.

@@ -6,9 +6,9 @@ use serde::Deserialize;
 
 use super::json::{List, Object, Scalar};
 use super::names::Names;
-use super::payload::payload_len;
 use crate::id::{ItemId, RequestId, ResponseId, ToolCallId};
 use crate::input::{ItemKind, ModelError, ModelInput, ResponseStatus, Usage};
+use crate::wire::payload::payload_len;
 
 /// The key of a response's metadata under which we name our request: only `response.created` and `response.done` carry
 /// metadata, and nothing else says which `response.create` was answered.

@@ -6,11 +6,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::client::{ClientEvent, Item, ResponseParams};
-use super::payload::payload_len;
 use super::read::{REQUEST_KEY, Realtime};
 use super::settings::SessionSettings;
 use crate::id::RequestId;
 use crate::output::{ModelOutput, Reason};
+use crate::wire::payload::payload_len;
 
 pub(super) const APPEND_START: &str = r#"{"type":"input_audio_buffer.append","audio":""#;
 pub(super) const APPEND_END: &str = r#""}"#;
