@@ -7,15 +7,17 @@
 //! message or for [`Bridge::poll_timeout`].
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call::Call;
-use crate::config::{CallConfig, CallFacts};
+use crate::config::{CallConfig, CallFacts, ClipLengths};
 use crate::id::{CommandId, Epoch};
 use crate::input::{CarrierInput, Input, ModelInput};
-use crate::output::{Command, EndReason, Note, Output};
+use crate::output::{Command, EndReason, Local, Note, Output};
 use crate::summary::Summary;
 use crate::time::CallTime;
+use crate::tones;
 use crate::trace::TraceWriter;
 use crate::wire::openai::{self, Realtime, SessionSettings};
 use crate::wire::payload;
@@ -65,9 +67,26 @@ pub struct Wants {
     pub trace: bool,
 }
 
+/// Sounds of our own: µ-law, 8,000 bytes a second.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Clips {
+    /// Asks the caller to wait while the model is away.
+    pub filler: Arc<[u8]>,
+    /// Says that it will not come back, before the call ends.
+    pub apology: Arc<[u8]>,
+}
+
+/// Tones, for want of a voice.
+impl Default for Clips {
+    fn default() -> Self {
+        Clips { filler: tones::filler().into(), apology: tones::apology().into() }
+    }
+}
+
 #[derive(Debug)]
 pub struct Bridge {
     call: Call,
+    clips: Clips,
     settings: SessionSettings,
     realtime: Realtime,
     epoch: Option<Epoch>,
@@ -107,10 +126,20 @@ struct Stream {
 const ODD_MAX: usize = 16;
 
 impl Bridge {
-    pub fn new(config: CallConfig, facts: CallFacts, settings: SessionSettings, wants: Wants) -> Self {
+    /// The lengths of `clips` become those of the settings.
+    pub fn new(
+        mut config: CallConfig,
+        facts: CallFacts,
+        settings: SessionSettings,
+        clips: Clips,
+        wants: Wants,
+    ) -> Self {
+        let length = |clip: &[u8]| u32::try_from(clip.len()).unwrap_or(0);
+        config.clips = ClipLengths { filler: length(&clips.filler), apology: length(&clips.apology) };
         Bridge {
             trace: wants.trace.then(|| TraceWriter::new(&config, &facts)),
             call: Call::new(config, facts),
+            clips,
             settings,
             realtime: Realtime::new(),
             epoch: None,
@@ -268,6 +297,9 @@ impl Bridge {
                     return Some(Effect::ToCarrier(&self.text));
                 }
                 Output::KeepAudio => self.kept.extend(&self.agent_audio),
+                Output::KeepLocal(Local::Filler) => self.kept.extend(self.clips.filler.iter()),
+                Output::KeepLocal(Local::Apology) => self.kept.extend(self.clips.apology.iter()),
+                Output::KeepLocal(Local::Tones(keys)) => self.kept.extend(tones::keys(&keys)),
                 Output::ForwardAudio => {
                     openai::write_append(&mut self.text, &self.caller_payload);
                     return Some(Effect::ToModel(&self.text));

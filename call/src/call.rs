@@ -12,7 +12,7 @@
 //! Contract: after every [`Call::handle_input`], take [`Call::poll_output`] until `None`, then wait for the next input
 //! or for [`Call::poll_timeout`], at which [`Input::TimePassed`] is due.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::config::{CallConfig, CallFacts, Direction, ProtectGreeting, Turns};
@@ -24,13 +24,15 @@ use crate::idle::{Idle, Silence};
 use crate::input::{
     CallStatus, CarrierInput, Input, ItemKind, ModelError, ModelInput, OperatorInput, Outcome, ResponseStatus, Usage,
 };
-use crate::model::Link;
-use crate::output::{Command, DropReason, EndReason, Guard, ModelOutput, Note, Output, Reason, Via};
-use crate::playback::{Playback, Sending, playing_time};
+use crate::keypad::Keypad;
+use crate::model::{Link, Outage};
+use crate::output::{Command, DropReason, EndReason, Guard, Local, ModelOutput, Note, Output, Reason, Remembered, Via};
+use crate::playback::{Owner, Playback, Sending, playing_time};
 use crate::response::{Active, Again, Ask, Ended, Memory, Say, Slot, Taken, Waiting};
-use crate::summary::{Interruptions, Latency, Summary, ToolRun, Turn};
+use crate::summary::{Summary, Turn};
+use crate::tally::Tally;
 use crate::time::CallTime;
-use crate::tools::{Finished, Tools};
+use crate::tools::{Finished, Tell, Told, Tools};
 use crate::transcript::Transcript;
 use crate::turn::{Commit, Floor, Verdict};
 use crate::uplink::{Fate, GAP_FILL, Uplink};
@@ -44,6 +46,12 @@ pub struct Call {
 
     ending: Ending,
     link: Link,
+    /// Connections to the model so far; the last one's number (R11).
+    epochs: u32,
+    outage: Option<Outage>,
+    /// The highest item so far, and the highest of the sessions before: those are not spoken of to this one (N4).
+    last_item: ItemId,
+    lost_items: Option<ItemId>,
     uplink: Uplink,
     floor: Floor,
     slot: Slot,
@@ -59,6 +67,7 @@ pub struct Call {
     speaking: VecDeque<ResponseId>,
     edits: Edits,
     tools: Tools,
+    keypad: Keypad,
     idle: Idle,
     transcript: Transcript,
     /// The caller's last committed turn.
@@ -78,12 +87,7 @@ pub struct Call {
     next_command: u32,
 
     stream_started: Option<CallTime>,
-    audio_out: u64,
-    dropped_out: BTreeMap<DropReason, u64>,
-    interruptions: Interruptions,
-    latency: Latency,
-    tool_runs: Vec<ToolRun>,
-    usage: Usage,
+    tally: Tally,
 }
 
 /// Whether the greeting was asked for (G1).
@@ -105,9 +109,6 @@ enum Recording {
     Wanted,
     Asked,
 }
-
-/// Tool runs and latencies kept for the record; a call that has more has told its story.
-const SAMPLES_MAX: usize = 512;
 
 /// The moment at which a call must look again, and why.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -134,6 +135,8 @@ pub enum DeadlineReason {
     Carrier,
     /// A tool must have answered (N2).
     Tool,
+    /// Keys are collected no longer (N10).
+    Keys,
     /// Nobody speaks (N8).
     Silence,
     /// The carrier's audio has a gap (N7).
@@ -157,6 +160,10 @@ impl Call {
             outputs: VecDeque::new(),
             ending: Ending::default(),
             link: Link::default(),
+            epochs: 0,
+            outage: None,
+            last_item: ItemId(0),
+            lost_items: None,
             uplink: Uplink::default(),
             floor: Floor::default(),
             slot: Slot::default(),
@@ -168,6 +175,7 @@ impl Call {
             speaking: VecDeque::new(),
             edits: Edits::default(),
             tools: Tools::default(),
+            keypad: Keypad::default(),
             idle: Idle::default(),
             transcript: Transcript::default(),
             last_turn: None,
@@ -181,12 +189,7 @@ impl Call {
             next_request: 0,
             next_command: 0,
             stream_started: None,
-            audio_out: 0,
-            dropped_out: BTreeMap::new(),
-            interruptions: Interruptions::default(),
-            latency: Latency::default(),
-            tool_runs: Vec::new(),
-            usage: Usage::default(),
+            tally: Tally::default(),
         }
     }
 
@@ -230,9 +233,12 @@ impl Call {
             (self.ending.deadline(config), DeadlineReason::Carrier),
             (self.link.deadline(config), DeadlineReason::Model),
             (self.slot_deadline(), DeadlineReason::Model),
+            (self.outage.and_then(|outage| outage.ends(config)), DeadlineReason::Model),
+            (self.filler_deadline(), DeadlineReason::Model),
             (self.floor.deadline(config), DeadlineReason::Floor),
             (self.protection_ends(), DeadlineReason::Protection),
             (self.tools.deadline(config), DeadlineReason::Tool),
+            (self.keypad.deadline(config), DeadlineReason::Keys),
             (self.idle.deadline(config), DeadlineReason::Silence),
             (self.gap_deadline(), DeadlineReason::Gap),
             (self.call_length_deadline(), DeadlineReason::CallLength),
@@ -271,7 +277,7 @@ impl Call {
     /// What the call has come to so far.
     pub fn summary(&self) -> Summary {
         let mut dropped = self.uplink.dropped().clone();
-        for (reason, count) in &self.dropped_out {
+        for (reason, count) in &self.tally.dropped_out {
             *dropped.entry(*reason).or_default() += count;
         }
         let mut transcript = self.transcript.clone();
@@ -280,14 +286,14 @@ impl Call {
         }
         Summary {
             audio_in: self.uplink.messages,
-            audio_out: self.audio_out,
+            audio_out: self.tally.audio_out,
             frames_sent: self.playback.frames_sent(),
             dropped,
             turns: transcript.turns(self.stream_started.unwrap_or_default()),
-            interruptions: self.interruptions,
-            latency: self.latency.clone(),
-            tools: self.tool_runs.clone(),
-            usage: self.usage,
+            interruptions: self.tally.interruptions,
+            latency: self.tally.latency.clone(),
+            tools: self.tally.tools.clone(),
+            usage: self.tally.usage,
         }
     }
 
@@ -314,8 +320,10 @@ impl Call {
                 self.uplink.carrier_spoke(self.now);
                 self.playback.mark_returned(mark, self.now);
             }
-            CarrierInput::Dtmf(_) => {
+            CarrierInput::Dtmf(key) => {
                 self.uplink.carrier_spoke(self.now);
+                self.idle.caller_spoke();
+                self.keypad.press(key, self.now, &self.config);
                 self.note(Note::Dtmf);
             }
             CarrierInput::Stopped | CarrierInput::Closed => self.on_stream_gone(),
@@ -351,7 +359,7 @@ impl Call {
     fn on_caller_audio(&mut self, bytes: u32, timestamp_ms: u64) {
         let fate = match self.link {
             Link::Ready { .. } => Fate::Forward,
-            Link::None | Link::Connecting { .. } | Link::Configuring { .. } => Fate::Hold,
+            Link::None | Link::Connecting { .. } | Link::Configuring { .. } | Link::Lost { .. } => Fate::Hold,
             Link::Gone => Fate::Drop(DropReason::NoModel),
         };
         let fill = self.uplink.audio(bytes, timestamp_ms, fate, self.now);
@@ -416,10 +424,7 @@ impl Call {
     fn on_model(&mut self, epoch: Epoch, input: ModelInput) {
         match input {
             ModelInput::Connected => self.on_connected(epoch),
-            ModelInput::Lost { fatal } => {
-                self.note(Note::ModelLost { epoch, fatal });
-                self.give_the_model_up();
-            }
+            ModelInput::Lost { fatal } => self.on_lost(epoch, fatal),
             ModelInput::Configured => self.on_configured(epoch),
             ModelInput::SpeechStarted { item, at_ms } => self.on_speech_started(item, at_ms),
             ModelInput::SpeechStopped { item, at_ms } => self.on_speech_stopped(item, at_ms),
@@ -455,6 +460,10 @@ impl Call {
         if let Link::Configuring { .. } = self.link {
             self.link = Link::Ready { epoch };
             self.note(Note::ModelReady { epoch });
+            self.outage = None;
+            if self.lost_items.is_some() {
+                self.tell_history();
+            }
             let bytes = self.uplink.release();
             if bytes > 0 {
                 self.outputs.push_back(Output::ForwardHeld { bytes });
@@ -462,7 +471,85 @@ impl Call {
         }
     }
 
+    /// The connection is gone: another is made, if that can help, and told what was said (N4).
+    fn on_lost(&mut self, epoch: Epoch, fatal: bool) {
+        self.note(Note::ModelLost { epoch, fatal });
+        let now = self.now;
+        let mut outage = self.outage.unwrap_or(Outage::new(now));
+        let again_at = outage.next_attempt(now, &self.config);
+        if fatal || outage.ends(&self.config).is_none_or(|ends| ends <= again_at) {
+            return self.give_the_model_up();
+        }
+        self.outage = Some(outage);
+        self.outputs.push_back(Output::CloseModel);
+        self.link = Link::Lost { again_at };
+        self.forget_session();
+    }
+
+    /// What a session knew, and we of it, is void; what it left undone is to be done by the next (N4).
+    fn forget_session(&mut self) {
+        self.lost_items = Some(self.last_item);
+        self.edits = Edits::default();
+        self.tools.lose_session();
+        self.not_before = None;
+        if let Some(ask) = self.overtaken.take() {
+            self.ask_later(&ask);
+        }
+        match std::mem::take(&mut self.slot) {
+            Slot::Idle => {}
+            Slot::Requested { ask, cancel: false } => self.ask_later(&ask),
+            Slot::Requested { cancel: true, .. } => {}
+            Slot::Cancelling { active, .. } => self.retire(active, true),
+            Slot::Active(active) => {
+                // What was accepted plays out; a goodbye of which more was to come is said again, and answers for all.
+                let was_goodbye = self.ending.goodbye.is_bound_to(active.response);
+                if was_goodbye && let Goodbye::Pending(Pending { why, again, .. }) = self.ending.goodbye {
+                    self.ending.goodbye = Goodbye::Wanted { why, again };
+                }
+                let ask = active.ask.clone().filter(|_| !was_goodbye);
+                let unsaid = !active.spoke;
+                self.retire(active, true);
+                if let Some(ask) = ask {
+                    self.ask_again_after_loss(&ask, unsaid);
+                }
+            }
+        }
+        if self.floor.forget().is_some() {
+            self.playback.resume();
+        }
+    }
+
+    fn ask_again_after_loss(&mut self, ask: &Ask, unsaid: bool) {
+        let greeted = self.greeting_began.is_some_and(|began| began + GREETED <= self.now);
+        let again = match ask.reason {
+            Reason::CallerTurn | Reason::ToolResult => true,
+            Reason::Greeting => !greeted,
+            Reason::Say => unsaid,
+            Reason::Farewell | Reason::IdlePrompt => false,
+        };
+        if again {
+            self.waiting.put_back(ask, ask.again);
+        }
+    }
+
+    /// What was said so far, in its order, for a session that was not there (N4).
+    fn tell_history(&mut self) {
+        let tools = self.tools.told().flat_map(|(at, told)| told_as(told.clone()).map(|what| (*at, what)));
+        let mut history: Vec<_> = self.transcript.history().chain(tools).collect();
+        history.sort_by_key(|(at, _)| *at);
+        let skip = history.len().saturating_sub(self.config.history_turns);
+        for (_, what) in history.into_iter().skip(skip) {
+            self.remember(what);
+        }
+    }
+
+    fn remember(&mut self, what: Remembered) {
+        let request = self.request();
+        self.outputs.push_back(Output::Model(ModelOutput::Remember { request, what }));
+    }
+
     fn on_speech_started(&mut self, item: ItemId, at_ms: u64) {
+        self.last_item = self.last_item.max(item);
         self.note(Note::CallerStarted);
         self.idle.caller_spoke();
         self.transcript.caller_started(item, self.now);
@@ -505,6 +592,7 @@ impl Call {
     }
 
     fn on_committed(&mut self, item: ItemId) {
+        self.last_item = self.last_item.max(item);
         match self.floor.committed(item) {
             Commit::Undecided => {}
             Commit::Unwanted => self.delete_caller_item(item),
@@ -621,6 +709,7 @@ impl Call {
     }
 
     fn on_item_added(&mut self, response: ResponseId, item: ItemId, kind: ItemKind) {
+        self.last_item = self.last_item.max(item);
         match &mut self.slot {
             Slot::Active(active) if active.response == response => active.note_item(item, kind),
             // Announced after its response was cancelled: it never happened (B1).
@@ -644,14 +733,13 @@ impl Call {
             return self.cancel_response();
         }
         self.outputs.push_back(Output::KeepAudio);
-        self.audio_out += 1;
+        self.last_item = self.last_item.max(item);
+        self.tally.audio_out += 1;
         self.transcript.agent_accepted(response, item, bytes);
         active.first_output.get_or_insert(now);
         if !std::mem::replace(&mut active.spoke, true) {
-            if let Some(ask) = &active.ask
-                && self.latency.model_first_audio.len() < SAMPLES_MAX
-            {
-                self.latency.model_first_audio.push(now.since(ask.at).as_millis() as u32);
+            if let Some(ask) = &active.ask {
+                self.tally.model_first_audio(now.since(ask.at));
             }
             self.speaking.push_back(response);
             self.note(Note::AgentStarted { response });
@@ -712,22 +800,15 @@ impl Call {
             return;
         }
         let command = self.command();
-        if self.tools.started(call, response, &name, command, now) {
-            if self.tool_runs.len() < SAMPLES_MAX {
-                let start_ms = now.since(self.stream_started.unwrap_or_default()).as_millis() as u64;
-                self.tool_runs.push(ToolRun { name: name.clone(), start_ms, took_ms: None, failed: false });
-            }
+        if self.tools.started(call, response, &name, &arguments, command, now) {
+            self.tally.tool_started(&name, now.since(self.stream_started.unwrap_or_default()));
             self.note(Note::ToolStarted { call });
             self.outputs.push_back(Output::Do(command, Command::RunTool { call, name, arguments }));
         }
     }
 
     fn on_response_done(&mut self, response: ResponseId, status: ResponseStatus, usage: Usage) {
-        self.usage.input_text += usage.input_text;
-        self.usage.input_audio += usage.input_audio;
-        self.usage.input_cached += usage.input_cached;
-        self.usage.output_text += usage.output_text;
-        self.usage.output_audio += usage.output_audio;
+        self.tally.used(usage);
         self.not_before = None;
         match std::mem::take(&mut self.slot) {
             Slot::Active(active) if active.response == response => {
@@ -779,10 +860,13 @@ impl Call {
 
     /// Asks once more for what came to nothing; the second time it is given up.
     fn try_again(&mut self, ask: &Ask) {
-        if ask.again {
-            return self.note(Note::Odd("a response came to nothing twice"));
+        if !ask.again {
+            return self.waiting.put_back(ask, true);
         }
-        self.waiting.put_back(ask, true);
+        self.note(Note::Odd("a response came to nothing twice"));
+        if ask.reason == Reason::CallerTurn {
+            self.say_local(Local::Apology);
+        }
     }
 
     /// Nothing is asked of the model for so long (R10).
@@ -895,15 +979,8 @@ impl Call {
 
     fn tool_finished(&mut self, finished: &Finished, failed: bool) {
         let after = self.now.since(finished.since);
-        let started = finished.since.since(self.stream_started.unwrap_or_default()).as_millis() as u64;
-        let run = self
-            .tool_runs
-            .iter_mut()
-            .find(|run| run.name == finished.name && run.start_ms == started && run.took_ms.is_none());
-        if let Some(run) = run {
-            run.took_ms = Some(after.as_millis() as u64);
-            run.failed = failed;
-        }
+        let at = finished.since.since(self.stream_started.unwrap_or_default());
+        self.tally.tool_finished(&finished.name, at, after, failed);
         self.note(Note::ToolFinished { call: finished.call, after, failed });
     }
 
@@ -914,6 +991,7 @@ impl Call {
                 Life::Announced { .. } | Life::Streaming { .. } => self.hang_up(EndReason::OperatorHungUp),
                 Life::Made | Life::StreamLost { .. } | Life::Ended(_) => self.end(EndReason::OperatorHungUp),
             },
+            OperatorInput::Press(keys) => self.say_local(Local::Tones(keys)),
             OperatorInput::Say { text, force } => {
                 if self.waiting.says.len() >= self.config.says_max {
                     return self.note(Note::NotAsking {
@@ -942,6 +1020,7 @@ impl Call {
         self.settle_model();
         self.settle_floor();
         self.settle_tools();
+        self.settle_keys();
         self.settle_silence();
         self.settle_goodbye();
         self.settle_edits();
@@ -984,8 +1063,19 @@ impl Call {
         if late.into_iter().flatten().any(|at| at <= self.now)
             && let Some(epoch) = self.link.epoch()
         {
-            self.note(Note::ModelLost { epoch, fatal: false });
+            self.on_lost(epoch, false);
+        }
+        if let Link::Lost { again_at } = self.link
+            && again_at <= self.now
+        {
+            self.connect_model();
+        }
+        let filler_due = self.filler_deadline().is_some_and(|at| at <= self.now);
+        if self.outage.and_then(|outage| outage.ends(&self.config)).is_some_and(|at| at <= self.now) {
             self.give_the_model_up();
+        } else if filler_due && let Some(outage) = &mut self.outage {
+            outage.filled = true;
+            self.say_local(Local::Filler);
         }
         if self.overtaken_deadline().is_some_and(|at| at <= self.now) {
             self.overtaken_came_to_nothing();
@@ -1022,9 +1112,9 @@ impl Call {
             }
             Verdict::Nothing { items, back_channel } => {
                 if back_channel {
-                    self.interruptions.back_channel += 1;
+                    self.tally.interruptions.back_channel += 1;
                 } else {
-                    self.interruptions.false_alarm += 1;
+                    self.tally.interruptions.false_alarm += 1;
                 }
                 self.note(Note::Resumed { back_channel });
                 for item in items {
@@ -1042,12 +1132,33 @@ impl Call {
             return;
         }
         let generating = self.slot.occupant().map(|active| active.response);
-        while let Some((call, output)) = self.tools.tell(generating) {
-            let request = self.request();
-            self.outputs.push_back(Output::Model(ModelOutput::ToolOutput { request, call, output }));
+        while let Some(tell) = self.tools.tell(generating) {
+            match tell {
+                Tell::Output(call, output) => {
+                    let request = self.request();
+                    self.outputs.push_back(Output::Model(ModelOutput::ToolOutput { request, call, output }));
+                }
+                Tell::Whole(told) => {
+                    for what in told_as(told) {
+                        self.remember(what);
+                    }
+                }
+            }
         }
         if self.tools.all_told() {
             self.waiting.tool = Some(Again(false));
+        }
+    }
+
+    /// Keys are part of the conversation, and are answered like a turn (N10).
+    fn settle_keys(&mut self) {
+        self.keypad.expire(self.now, &self.config);
+        while self.link.is_ready()
+            && let Some(digits) = self.keypad.next_entry()
+        {
+            let request = self.request();
+            self.outputs.push_back(Output::Model(ModelOutput::CallerPressed { request, digits }));
+            self.waiting.want_turn(None);
         }
     }
 
@@ -1211,9 +1322,11 @@ impl Call {
         while let Some(sending) = self.playback.send(self.now, &self.config) {
             match sending {
                 Sending::Mark(mark) => self.outputs.push_back(Output::SendMark(mark)),
-                Sending::Audio { span, pad, plays_at, response, item } => {
+                Sending::Audio { span, pad, plays_at, owner } => {
                     self.outputs.push_back(Output::SendAudio { span, pad, plays_at });
-                    self.sent_frame(response, item, plays_at, playing_time(u64::from(span.len)));
+                    if let Owner::Item { response, item } = owner {
+                        self.sent_frame(response, item, plays_at, playing_time(u64::from(span.len)));
+                    }
                 }
             }
         }
@@ -1222,11 +1335,7 @@ impl Call {
     /// Takes note of a frame that went out; everything else that it sets off is a command (A5).
     fn sent_frame(&mut self, response: ResponseId, item: ItemId, plays_at: CallTime, duration: Duration) {
         self.transcript.agent_plays(item, plays_at, plays_at + duration);
-        if self.latency.first_agent_speech.is_none()
-            && let Some(started) = self.stream_started
-        {
-            self.latency.first_agent_speech = Some(self.now.since(started).as_millis() as u32);
-        }
+        self.tally.agent_spoke(self.now.since(self.stream_started.unwrap_or_default()));
         if let Some(active) = self.slot.active_mut().filter(|active| active.response == response) {
             active.sent = true;
         }
@@ -1235,9 +1344,7 @@ impl Call {
         }
         if self.caller_stopped.is_some() && self.answers_caller(response) {
             let stopped = self.caller_stopped.take().unwrap_or(self.now);
-            if self.latency.response_latency.len() < SAMPLES_MAX {
-                self.latency.response_latency.push(self.now.since(stopped).as_millis() as u32);
-            }
+            self.tally.response_latency(self.now.since(stopped));
         }
         if self.carrier_recording == Recording::Wanted {
             // The first frame was sent, not merely accepted (C2).
@@ -1299,7 +1406,7 @@ impl Call {
             }
         }
         if audible || was_active {
-            self.interruptions.meant += 1;
+            self.tally.interruptions.meant += 1;
             self.note(Note::Interrupted { response, heard_ms, unheard_ms });
         }
     }
@@ -1493,7 +1600,8 @@ impl Call {
     }
 
     fn connect_model(&mut self) {
-        let epoch = Epoch(1);
+        self.epochs += 1;
+        let epoch = Epoch(self.epochs);
         self.link = Link::Connecting { epoch, since: self.now };
         let command = self.command();
         self.outputs.push_back(Output::Do(command, Command::ConnectModel { epoch }));
@@ -1504,26 +1612,32 @@ impl Call {
         if self.link == Link::Gone {
             return;
         }
-        self.outputs.push_back(Output::CloseModel);
+        if self.link.epoch().is_some() {
+            self.outputs.push_back(Output::CloseModel);
+        }
         self.link = Link::Gone;
+        self.outage = None;
         self.uplink.forget_held();
-        if let Slot::Active(active) | Slot::Cancelling { active, .. } = std::mem::take(&mut self.slot) {
-            // A goodbye of which all audio was taken still counts; this one's was not.
-            let response = active.response;
-            self.playback.close_response(response);
-        }
-        self.waiting = Waiting::default();
-        self.overtaken = None;
+        self.forget_session();
         self.tools.forget();
-        if self.floor.forget().is_some() {
-            self.playback.resume();
-        }
-        let complete = matches!(
-            self.ending.goodbye,
-            Goodbye::Pending(Pending { bound: Bound::Response(response), .. }) if self.memory.get(response).is_some()
-        );
-        if !complete {
+        self.waiting = Waiting::default();
+        // One of which all audio was taken is still heard, and ends the call by itself.
+        if !self.ending.goodbye.is_pending() {
+            self.say_local(Local::Apology);
             self.ending.goodbye = Goodbye::Unspoken { why: EndReason::ModelFailed };
+        }
+    }
+
+    /// Something of ours is to be heard, behind all that is there.
+    fn say_local(&mut self, local: Local) {
+        let bytes = match &local {
+            Local::Filler => self.config.clips.filler,
+            Local::Apology => self.config.clips.apology,
+            Local::Tones(keys) => TONE_BYTES * u32::try_from(keys.len()).unwrap_or(0),
+        };
+        if bytes > 0 {
+            self.playback.accept_local(bytes);
+            self.outputs.push_back(Output::KeepLocal(local));
         }
     }
 
@@ -1534,7 +1648,10 @@ impl Call {
 
     /// Tells the model what was not heard (B1).
     fn edit(&mut self, edit: Edit) {
-        if self.config.abilities.truncates {
+        let (Edit::Truncate { item, .. } | Edit::Delete { item }) = edit;
+        // A session knows nothing of the items of another (N4).
+        let is_known = self.lost_items.is_none_or(|lost| item > lost) && self.link.is_open();
+        if self.config.abilities.truncates && is_known {
             let request = self.request();
             self.edits.sent(request, edit);
             self.outputs.push_back(Output::Model(edit.as_output(request)));
@@ -1542,7 +1659,7 @@ impl Call {
     }
 
     fn drop_audio(&mut self, reason: DropReason, bytes: u32) {
-        *self.dropped_out.entry(reason).or_default() += 1;
+        self.tally.dropped(reason);
         self.note(Note::Dropped { reason, bytes });
     }
 
@@ -1626,6 +1743,13 @@ impl Call {
         }
     }
 
+    /// When the caller, hearing nothing, is to be asked to wait for a model that is lost (N4).
+    fn filler_deadline(&self) -> Option<CallTime> {
+        let outage = self.outage.filter(|outage| !outage.filled)?;
+        let silent = self.ending.is_streaming() && !self.playback.is_audible(self.now);
+        (silent && self.config.clips.filler > 0).then_some(outage.since + self.config.filler_after)
+    }
+
     fn gap_deadline(&self) -> Option<CallTime> {
         let listening = self.ending.is_streaming() && self.link.is_ready();
         let gap = (listening && self.floor.is_caller_speaking()).then(|| self.uplink.gap_deadline(&self.config));
@@ -1703,6 +1827,18 @@ fn patience(error: ModelError) -> Duration {
 
 /// A caller does not wait longer than this for an answer.
 const PATIENCE_MAX: Duration = Duration::from_secs(5);
+
+/// A call of a tool, as two things that were said.
+fn told_as(told: Told) -> [Remembered; 2] {
+    let Told { call, name, arguments, output } = told;
+    [Remembered::ToolCall { call, name, arguments }, Remembered::ToolOutput { call, output }]
+}
+
+/// A greeting of which this much was heard is not said again (G1).
+const GREETED: Duration = Duration::from_secs(1);
+
+/// 100 ms of a key's tones and 100 ms of silence (N10).
+pub const TONE_BYTES: u32 = 1_600;
 
 /// The function by which the agent ends a call (H11).
 pub const END_CALL: &str = "end_call";

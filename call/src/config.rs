@@ -50,6 +50,17 @@ pub struct CallConfig {
 
     /// Caller audio kept until the model is configured (T2).
     pub held_audio_max: Duration,
+    /// How long a lost model is tried to be reached again (N4): as long as a person waits on a silent line. `None`: not
+    /// at all.
+    pub reconnect_max: Option<Duration>,
+    /// Pause before the second attempt; it doubles from there.
+    pub reconnect_pause: Duration,
+    /// How long the caller hears nothing of an outage before being asked to wait.
+    pub filler_after: Duration,
+    /// Length of our own clips, in bytes; 0: there is none.
+    pub clips: ClipLengths,
+    /// Turns that a new session of the model is told of, the last ones: what it needs, and what it takes in at once.
+    pub history_turns: usize,
     /// Connecting and confirming the configuration (R10).
     pub configure_timeout: Duration,
     /// From asking for a response to hearing that it began (R10).
@@ -90,6 +101,8 @@ pub struct CallConfig {
     /// How long after a successful hang-up the stream may take to stop (H1).
     pub hang_up_grace: Duration,
 
+    /// How keys that the caller presses reach the agent (N10).
+    pub keys: Keys,
     /// How long a tool may run before the model is told that it did not answer (N2).
     pub tool_timeout: Duration,
     /// Silence after which the agent asks; after the second, it says goodbye (N8). `None`: never.
@@ -104,6 +117,22 @@ pub struct CallConfig {
     pub gap_fill_after: Duration,
     /// No message at all from the carrier for this long is a lost socket (N7).
     pub carrier_silence_max: Duration,
+}
+
+/// How keys that the caller presses reach the agent (N10).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum Keys {
+    /// Each by itself, at once.
+    Single,
+    /// Together, until a key that ends them (not part of them), a number of them, or a pause.
+    Collect { terminator: Option<char>, length: Option<u32>, pause: Duration },
+}
+
+/// How long our own clips are: µ-law bytes, 8,000 a second (N4).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct ClipLengths {
+    pub filler: u32,
+    pub apology: u32,
 }
 
 /// What a model can do. Some own their turns entirely and can do none of it.
@@ -148,6 +177,11 @@ impl Default for CallConfig {
             mark_every: ms(100),
             mark_grace: ms(2_000),
             held_audio_max: ms(5_000),
+            reconnect_max: Some(ms(15_000)),
+            reconnect_pause: ms(500),
+            filler_after: ms(700),
+            clips: ClipLengths::default(),
+            history_turns: 100,
             configure_timeout: ms(5_000),
             requested_timeout: ms(5_000),
             first_audio_timeout: ms(8_000),
@@ -167,6 +201,7 @@ impl Default for CallConfig {
             hang_up_retry: ms(500),
             hang_up_timeout: ms(5_000),
             hang_up_grace: ms(3_000),
+            keys: Keys::Single,
             tool_timeout: ms(20_000),
             silence_max: Some(ms(20_000)),
             call_max: ms(3_600_000),

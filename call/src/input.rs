@@ -170,6 +170,8 @@ pub enum Outcome {
 pub enum OperatorInput {
     /// End the call now.
     HangUp,
+    /// Send these keys to the other side, as in-band tones (N10): `0`–`9`, `*`, `#`, `A`–`D`.
+    Press(String),
     /// Have the agent say this, word for word.
     Say { text: String, force: bool },
 }

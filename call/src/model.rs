@@ -1,4 +1,6 @@
-//! Is the model there? (R11, N1)
+//! Is the model there? (R11, N1, N4)
+
+use std::time::Duration;
 
 use crate::config::CallConfig;
 use crate::id::{Epoch, RequestId};
@@ -21,6 +23,10 @@ pub enum Link {
     Ready {
         epoch: Epoch,
     },
+    /// Lost; to be connected again at this time (N4).
+    Lost {
+        again_at: CallTime,
+    },
     /// Gone, with no hope of another.
     Gone,
 }
@@ -30,7 +36,7 @@ impl Link {
     pub fn epoch(self) -> Option<Epoch> {
         match self {
             Link::Connecting { epoch, .. } | Link::Configuring { epoch, .. } | Link::Ready { epoch } => Some(epoch),
-            Link::None | Link::Gone => None,
+            Link::None | Link::Lost { .. } | Link::Gone => None,
         }
     }
 
@@ -46,7 +52,38 @@ impl Link {
     pub fn deadline(self, config: &CallConfig) -> Option<CallTime> {
         match self {
             Link::Connecting { since, .. } | Link::Configuring { since, .. } => Some(since + config.configure_timeout),
+            Link::Lost { again_at } => Some(again_at),
             Link::None | Link::Ready { .. } | Link::Gone => None,
         }
+    }
+}
+
+/// The time without a model, from its loss until it is configured again (N4).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Outage {
+    pub since: CallTime,
+    attempts: u32,
+    /// The caller was told to wait.
+    pub filled: bool,
+}
+
+impl Outage {
+    pub fn new(since: CallTime) -> Self {
+        Outage { since, attempts: 0, filled: false }
+    }
+
+    /// When to try again; each time the pause doubles, from none.
+    pub fn next_attempt(&mut self, now: CallTime, config: &CallConfig) -> CallTime {
+        let pause = match self.attempts {
+            0 => Duration::ZERO,
+            attempts => config.reconnect_pause * (1 << (attempts - 1).min(4)),
+        };
+        self.attempts += 1;
+        now + pause
+    }
+
+    /// When there is no hope any more.
+    pub fn ends(&self, config: &CallConfig) -> Option<CallTime> {
+        Some(self.since + config.reconnect_max?)
     }
 }

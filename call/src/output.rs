@@ -21,6 +21,8 @@ pub enum Output {
     Clear,
     /// The agent's audio just told was accepted: append it to what is held, until `Call::audio_needed_from` passes it.
     KeepAudio,
+    /// Audio of ours that the model knows nothing of: append it likewise.
+    KeepLocal(Local),
     /// The caller's audio just told goes to the model now.
     ForwardAudio,
     /// The caller's audio just told is to be kept: the model is not ready (T2).
@@ -54,6 +56,34 @@ pub struct Span {
     pub len: u32,
 }
 
+/// Audio of ours (A3, N4, N10). How long each is, both sides know from [`crate::config::CallConfig`].
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Local {
+    /// "One moment, please."
+    Filler,
+    /// "I am sorry, something went wrong."
+    Apology,
+    /// Keys, as in-band tones of 100 ms with pauses of 100 ms.
+    Tones(String),
+}
+
+/// What was said before this session of the model began (N4).
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Remembered {
+    Caller(String),
+    /// As far as it was heard.
+    Agent(String),
+    ToolCall {
+        call: ToolCallId,
+        name: String,
+        arguments: String,
+    },
+    ToolOutput {
+        call: ToolCallId,
+        output: String,
+    },
+}
+
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum ModelOutput {
     /// Configure the session as the agent's settings say.
@@ -66,6 +96,10 @@ pub enum ModelOutput {
     Truncate { request: RequestId, item: ItemId, heard_ms: u32 },
     /// The item never happened: nothing of it was heard, or it was noise.
     DeleteItem { request: RequestId, item: ItemId },
+    /// Part of the conversation so far, told to a new session (N4).
+    Remember { request: RequestId, what: Remembered },
+    /// Keys that the caller pressed, as part of the conversation (N10).
+    CallerPressed { request: RequestId, digits: String },
     /// What a function call came to.
     ToolOutput { request: RequestId, call: ToolCallId, output: String },
 }
@@ -298,6 +332,7 @@ impl fmt::Display for Output {
             Output::SendMark(mark) => write!(f, "mark {mark}"),
             Output::Clear => f.write_str("clear"),
             Output::KeepAudio => f.write_str("keep"),
+            Output::KeepLocal(local) => write!(f, "keep {local}"),
             Output::ForwardAudio => f.write_str("forward"),
             Output::HoldAudio => f.write_str("hold"),
             Output::ForwardHeld { bytes } => write!(f, "forward held {bytes}"),
@@ -321,6 +356,8 @@ impl fmt::Display for ModelOutput {
             ModelOutput::CancelResponse { response, .. } => write!(f, "cancel {response}"),
             ModelOutput::Truncate { item, heard_ms, .. } => write!(f, "truncate {item} {heard_ms}ms"),
             ModelOutput::DeleteItem { item, .. } => write!(f, "delete {item}"),
+            ModelOutput::Remember { what, .. } => write!(f, "remember {what}"),
+            ModelOutput::CallerPressed { digits, .. } => write!(f, "pressed {} keys", digits.len()),
             ModelOutput::ToolOutput { call, .. } => write!(f, "tool output {call}"),
         }
     }
@@ -333,6 +370,28 @@ impl fmt::Display for Command {
             Command::HangUp => f.write_str("hang up"),
             Command::StartRecording => f.write_str("start recording"),
             Command::RunTool { call, name, .. } => write!(f, "run tool {call} {name}"),
+        }
+    }
+}
+
+impl fmt::Display for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Local::Filler => f.write_str("filler"),
+            Local::Apology => f.write_str("apology"),
+            Local::Tones(keys) => write!(f, "tones for {} keys", keys.len()),
+        }
+    }
+}
+
+/// Who said something, and how much; not what.
+impl fmt::Display for Remembered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Remembered::Caller(text) => write!(f, "caller {}", text.chars().count()),
+            Remembered::Agent(text) => write!(f, "agent {}", text.chars().count()),
+            Remembered::ToolCall { call, .. } => write!(f, "call {call}"),
+            Remembered::ToolOutput { call, .. } => write!(f, "output {call}"),
         }
     }
 }

@@ -63,8 +63,7 @@ struct Segment {
     place: u64,
     len: u64,
     kept_at: u64,
-    response: ResponseId,
-    item: ItemId,
+    owner: Owner,
     /// Bytes of the item before this segment.
     item_offset: u64,
     /// No more audio of the item will follow.
@@ -74,6 +73,46 @@ struct Segment {
 impl Segment {
     fn end(&self) -> u64 {
         self.place + self.len
+    }
+
+    /// How much of its item was heard, as far as this segment tells, if everything before this place was.
+    fn item_heard(&self, heard: u64) -> Option<ItemHeard> {
+        let Owner::Item { response, item } = self.owner else { return None };
+        let begun = heard > self.place;
+        Some(ItemHeard {
+            response,
+            item,
+            heard_bytes: if begun { self.item_offset + heard.min(self.end()) - self.place } else { 0 },
+            accepted_bytes: self.item_offset + self.len,
+            complete: self.closed,
+        })
+    }
+}
+
+/// Whose audio it is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Owner {
+    Item {
+        response: ResponseId,
+        item: ItemId,
+    },
+    /// A local item: a clip, or tones. The model knows nothing of it.
+    Local,
+}
+
+impl Owner {
+    fn response(self) -> Option<ResponseId> {
+        match self {
+            Owner::Item { response, .. } => Some(response),
+            Owner::Local => None,
+        }
+    }
+
+    fn item(self) -> Option<ItemId> {
+        match self {
+            Owner::Item { item, .. } => Some(item),
+            Owner::Local => None,
+        }
     }
 }
 
@@ -98,7 +137,7 @@ impl InFlight {
 /// What goes to the carrier next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sending {
-    Audio { span: Span, pad: u32, plays_at: CallTime, response: ResponseId, item: ItemId },
+    Audio { span: Span, pad: u32, plays_at: CallTime, owner: Owner },
     Mark(MarkId),
 }
 
@@ -120,7 +159,7 @@ impl Playback {
         let waiting: u64 = self
             .segments
             .iter()
-            .filter(|segment| segment.response == response)
+            .filter(|segment| segment.owner.response() == Some(response))
             .map(|segment| segment.end().saturating_sub(segment.place.max(self.sent)))
             .sum();
         if playing_time(waiting + u64::from(bytes)) > config.response_audio_max {
@@ -128,20 +167,19 @@ impl Playback {
         }
         match self.segments.back_mut() {
             // Nothing can have been kept in between: what is accepted is kept, and goes to the back.
-            Some(last) if last.item == item && !last.closed => last.len += u64::from(bytes),
+            Some(last) if last.owner.item() == Some(item) && !last.closed => last.len += u64::from(bytes),
             _ => {
                 let item_offset = self
                     .segments
                     .iter()
                     .rev()
-                    .find(|segment| segment.item == item)
+                    .find(|segment| segment.owner.item() == Some(item))
                     .map_or(0, |segment| segment.item_offset + segment.len);
                 self.segments.push_back(Segment {
                     place: self.accepted,
                     len: u64::from(bytes),
                     kept_at: self.kept,
-                    response,
-                    item,
+                    owner: Owner::Item { response, item },
                     item_offset,
                     closed: false,
                 });
@@ -152,16 +190,30 @@ impl Playback {
         true
     }
 
+    /// Takes audio of ours at the end of the queue, all of it at once.
+    pub fn accept_local(&mut self, bytes: u32) {
+        self.segments.push_back(Segment {
+            place: self.accepted,
+            len: u64::from(bytes),
+            kept_at: self.kept,
+            owner: Owner::Local,
+            item_offset: 0,
+            closed: true,
+        });
+        self.accepted += u64::from(bytes);
+        self.kept += u64::from(bytes);
+    }
+
     /// All audio of this item was given.
     pub fn close_item(&mut self, item: ItemId) {
-        for segment in self.segments.iter_mut().filter(|segment| segment.item == item) {
+        for segment in self.segments.iter_mut().filter(|segment| segment.owner.item() == Some(item)) {
             segment.closed = true;
         }
     }
 
     /// All audio of this response was given.
     pub fn close_response(&mut self, response: ResponseId) {
-        for segment in self.segments.iter_mut().filter(|segment| segment.response == response) {
+        for segment in self.segments.iter_mut().filter(|segment| segment.owner.response() == Some(response)) {
             segment.closed = true;
         }
     }
@@ -186,8 +238,7 @@ impl Playback {
             span: Span { start: segment.kept_at + (self.sent - segment.place), len: audio_bytes },
             pad,
             plays_at,
-            response: segment.response,
-            item: segment.item,
+            owner: segment.owner,
         };
         // The first frame of an utterance is marked at once, so that the clock starts right.
         let first = self.in_flight.is_empty() || self.hearing_end() < now;
@@ -274,22 +325,14 @@ impl Playback {
     pub fn discard(&mut self) -> Vec<ItemHeard> {
         debug_assert!(self.in_flight.is_empty(), "clear comes first");
         let mut items: Vec<ItemHeard> = Vec::new();
-        for segment in &self.segments {
-            let heard = segment.item_offset + self.confirmed.clamp(segment.place, segment.end()) - segment.place;
-            let accepted = segment.item_offset + segment.len;
-            match items.iter_mut().find(|known| known.item == segment.item) {
+        for part in self.segments.iter().filter_map(|segment| segment.item_heard(self.confirmed)) {
+            match items.iter_mut().find(|known| known.item == part.item) {
                 Some(known) => {
-                    known.heard_bytes = known.heard_bytes.max(heard);
-                    known.accepted_bytes = accepted;
-                    known.complete = segment.closed;
+                    known.heard_bytes = known.heard_bytes.max(part.heard_bytes);
+                    known.accepted_bytes = part.accepted_bytes;
+                    known.complete = part.complete;
                 }
-                None => items.push(ItemHeard {
-                    response: segment.response,
-                    item: segment.item,
-                    heard_bytes: heard,
-                    accepted_bytes: accepted,
-                    complete: segment.closed,
-                }),
+                None => items.push(part),
             }
         }
         self.segments.clear();
@@ -301,13 +344,7 @@ impl Playback {
     /// Every item of which something may be unheard.
     pub fn items(&self, now: CallTime) -> impl Iterator<Item = ItemHeard> + '_ {
         let heard = self.heard(now);
-        self.segments.iter().map(move |segment| ItemHeard {
-            response: segment.response,
-            item: segment.item,
-            heard_bytes: segment.item_offset + heard.clamp(segment.place, segment.end()) - segment.place,
-            accepted_bytes: segment.item_offset + segment.len,
-            complete: segment.closed,
-        })
+        self.segments.iter().filter_map(move |segment| segment.item_heard(heard))
     }
 
     /// Whether the caller hears the agent, or will without anybody doing anything more.
@@ -328,12 +365,12 @@ impl Playback {
     /// Whether audio of this response waits or plays by the clock, marks aside.
     pub fn is_response_audible(&self, response: ResponseId, now: CallTime) -> bool {
         let heard = self.heard(now);
-        self.segments.iter().any(|segment| segment.response == response && heard < segment.end())
+        self.segments.iter().any(|segment| segment.owner.response() == Some(response) && heard < segment.end())
     }
 
     /// Whether something of this item was not heard for certain.
     pub fn has_item(&self, item: ItemId) -> bool {
-        self.segments.iter().any(|segment| segment.item == item)
+        self.segments.iter().any(|segment| segment.owner.item() == Some(item))
     }
 
     /// Whether everything accepted was sent.

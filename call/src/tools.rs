@@ -1,5 +1,7 @@
 //! Function calls: run outside the call, answered exactly once, spoken about once all are answered (N2).
 
+use std::collections::VecDeque;
+
 use crate::config::CallConfig;
 use crate::id::{CommandId, ResponseId, ToolCallId};
 use crate::time::CallTime;
@@ -8,6 +10,26 @@ use crate::time::CallTime;
 pub struct Tools {
     /// In the order of the model's calling. Bounded by `ANSWERED_MAX`.
     calls: Vec<ToolCall>,
+    /// The last that the model was told of, for a session that knows nothing of them (N4). Bounded by `CALLS_MAX`.
+    told: VecDeque<(CallTime, Told)>,
+}
+
+/// A call with its result.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Told {
+    pub call: ToolCallId,
+    pub name: String,
+    pub arguments: String,
+    pub output: String,
+}
+
+/// What the model is to be told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Tell {
+    /// The result of a call that it made.
+    Output(ToolCallId, String),
+    /// It was another session that made the call: the call, and its result.
+    Whole(Told),
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -15,8 +37,11 @@ struct ToolCall {
     call: ToolCallId,
     response: ResponseId,
     name: String,
+    arguments: String,
     since: CallTime,
     state: State,
+    /// The session that made it is gone (N4).
+    lost: bool,
     /// The model is asked to speak about the result.
     speak: bool,
 }
@@ -50,6 +75,7 @@ impl Tools {
         call: ToolCallId,
         response: ResponseId,
         name: &str,
+        arguments: &str,
         command: CommandId,
         now: CallTime,
     ) -> bool {
@@ -62,7 +88,8 @@ impl Tools {
         } else {
             State::Answered("{\"error\":\"too many calls at once\"}".to_owned())
         };
-        self.calls.push(ToolCall { call, response, name: name.to_owned(), since: now, state, speak: true });
+        let (name, arguments) = (name.to_owned(), arguments.to_owned());
+        self.calls.push(ToolCall { call, response, name, arguments, since: now, state, lost: false, speak: true });
         runs
     }
 
@@ -70,7 +97,8 @@ impl Tools {
     pub fn answered_at_once(&mut self, call: ToolCallId, response: ResponseId, output: &str, now: CallTime) {
         if self.calls.len() < ANSWERED_MAX && !self.calls.iter().any(|known| known.call == call) {
             let state = State::Answered(output.to_owned());
-            self.calls.push(ToolCall { call, response, name: String::new(), since: now, state, speak: false });
+            let (name, arguments) = (String::new(), String::new());
+            self.calls.push(ToolCall { call, response, name, arguments, since: now, state, lost: false, speak: false });
         }
     }
 
@@ -96,16 +124,32 @@ impl Tools {
         running.map(|call| call.since + config.tool_timeout).min()
     }
 
-    /// The next output that may be told to the model: the calling response has ended.
-    pub fn tell(&mut self, generating: Option<ResponseId>) -> Option<(ToolCallId, String)> {
+    /// The next that may be told to the model: the calling response has ended.
+    pub fn tell(&mut self, generating: Option<ResponseId>) -> Option<Tell> {
         let call = self
             .calls
             .iter_mut()
             .find(|call| matches!(call.state, State::Answered(_)) && Some(call.response) != generating)?;
-        match std::mem::replace(&mut call.state, State::Told) {
-            State::Answered(output) => Some((call.call, output)),
-            State::Running(_) | State::Told => None,
+        let State::Answered(output) = std::mem::replace(&mut call.state, State::Told) else { return None };
+        let told = Told {
+            call: call.call,
+            name: call.name.clone(),
+            arguments: call.arguments.clone(),
+            output: output.clone(),
+        };
+        let tell = if call.lost { Tell::Whole(told.clone()) } else { Tell::Output(call.call, output) };
+        if call.speak {
+            if self.told.len() == CALLS_MAX {
+                self.told.pop_front();
+            }
+            self.told.push_back((call.since, told));
         }
+        Some(tell)
+    }
+
+    /// What the model was told, and when the calls were made.
+    pub fn told(&self) -> impl Iterator<Item = &(CallTime, Told)> {
+        self.told.iter()
     }
 
     /// True once, when all calls were answered and told, and there is something to say about them.
@@ -122,7 +166,15 @@ impl Tools {
         self.calls.iter().any(|call| matches!(call.state, State::Running(_)))
     }
 
-    /// The connection is gone, and with it the ids of its calls (N4).
+    /// The session is gone, and with it its memory of its calls (N4). They go on; a request to end the call does not.
+    pub fn lose_session(&mut self) {
+        self.calls.retain(|call| call.speak);
+        for call in &mut self.calls {
+            call.lost = true;
+        }
+    }
+
+    /// There is nobody left to tell.
     pub fn forget(&mut self) {
         self.calls.clear();
     }

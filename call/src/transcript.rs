@@ -1,6 +1,7 @@
 //! Who said what, when, and how much of it was heard.
 
 use crate::id::{ItemId, ResponseId};
+use crate::output::Remembered;
 use crate::playback::{ItemHeard, playing_time};
 use crate::summary::{Turn, Who};
 use crate::time::CallTime;
@@ -117,6 +118,20 @@ impl Transcript {
         turns
     }
 
+    /// What was said so far and when it began, for a session of the model that knows nothing of it (N4). What is being
+    /// played counts as heard.
+    pub fn history(&self) -> impl Iterator<Item = (CallTime, Remembered)> + '_ {
+        self.entries.iter().filter_map(|entry| {
+            let (at, _) = entry.times?;
+            let text = entry.heard_text();
+            let said = match entry.who {
+                Who::Caller => Remembered::Caller(text),
+                Who::Agent => Remembered::Agent(text),
+            };
+            (!entry.text.trim().is_empty() && entry.cut_at != Some(0)).then_some((at, said))
+        })
+    }
+
     pub fn turn(&self, item: ItemId, start: CallTime) -> Option<Turn> {
         self.entries.iter().rev().find(|entry| entry.item == item)?.turn(start)
     }
@@ -143,15 +158,19 @@ impl Transcript {
 }
 
 impl Entry {
+    fn heard_text(&self) -> String {
+        match self.cut_at {
+            Some(cut) => heard_text(&self.text, cut, self.accepted),
+            None => self.text.clone(),
+        }
+    }
+
     fn turn(&self, start: CallTime) -> Option<Turn> {
         let (from, to) = self.times?;
         let heard = self.cut_at.unwrap_or(self.accepted);
         Some(Turn {
             who: self.who,
-            text: match self.cut_at {
-                Some(cut) => heard_text(&self.text, cut, self.accepted),
-                None => self.text.clone(),
-            },
+            text: self.heard_text(),
             start_ms: from.since(start).as_millis() as u64,
             end_ms: to.since(start).as_millis() as u64,
             heard_ms: match self.who {

@@ -496,13 +496,13 @@ fn r9_a_fatal_error_ends_in_a_hang_up() {
 #[test]
 fn r10_every_wait_on_the_model_has_a_deadline() {
     // The connection and its configuration.
-    let mut scene = Scene::made(config(), INBOUND);
+    let mut scene = Scene::made(hopeless(), INBOUND);
     scene.give(Input::Announced);
     scene.when(0.0, started());
     scene.until(20.0);
     assert_eq!(scene.times_of("close model"), [5.0]);
 
-    let mut scene = Scene::made(config(), INBOUND);
+    let mut scene = Scene::made(hopeless(), INBOUND);
     scene.give(Input::Announced);
     scene.when(0.0, started());
     scene.when(2.0, connected());
@@ -510,7 +510,7 @@ fn r10_every_wait_on_the_model_has_a_deadline() {
     assert_eq!(scene.times_of("close model"), [7.0]);
 
     // Requested.
-    let mut scene = Scene::ready(config());
+    let mut scene = Scene::ready(hopeless());
     scene.when(1.0, committed(I1));
     let mut requested = scene.clone();
     requested.until(20.0);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use call::bridge::{Bridge, Effect, Wants};
+use call::bridge::{Bridge, Clips, Effect, Wants};
 use call::config::{CallConfig, CallFacts, Direction};
 use call::input::Input;
 use call::trace::Trace;
@@ -27,7 +27,7 @@ impl Shell {
         let facts = CallFacts { direction: Direction::Inbound };
         let wants = Wants { samples: true, trace: true };
         Shell {
-            bridge: Bridge::new(config, facts, SessionSettings::default(), wants),
+            bridge: Bridge::new(config, facts, SessionSettings::default(), Clips::default(), wants),
             now: CallTime::ZERO,
             to_carrier: Vec::new(),
             to_model: Vec::new(),

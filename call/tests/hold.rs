@@ -297,13 +297,14 @@ fn r10_a_caller_who_speaks_for_a_minute_is_interrupting_and_then_silent() {
 
 /// RACES: DTMF during everything. Breaks when a key counts as speech.
 #[test]
-fn b4_keys_change_nothing() {
+fn b4_keys_are_no_speech() {
     let mut scene = held();
     scene.when(2.1, call::Input::Carrier(call::CarrierInput::Dtmf('5')));
-    scene.expect([]);
+    scene.expect(["pressed 1 keys"]);
     scene.noted("Dtmf");
     scene.when(2.3, spoke_for(I2, 50));
     scene.when(2.3, caller_said(I2, ""));
     scene.when(2.4, call::Input::Carrier(call::CarrierInput::Dtmf('#')));
-    scene.expect(["plays 300ms"]);
+    // The key is answered once the speech was decided to be nothing, and the second key with it.
+    scene.expect(["create q4 CallerTurn", "plays 300ms", "pressed 1 keys"]);
 }

@@ -9,7 +9,6 @@ mod commands;
 pub mod config;
 pub mod demo;
 mod driver;
-pub mod g711;
 mod http;
 pub mod log;
 mod model;

@@ -3,9 +3,9 @@
 use std::f64::consts::TAU;
 use std::path::Path;
 
+use call::g711;
 use patchcord::demo::picture::{Event, EventKind, HEIGHT, Mark, Picture, Span, TurnLabel, WIDTH, Who, png, svg};
 use patchcord::demo::story::STORY;
-use patchcord::g711;
 use resvg::usvg;
 
 #[test]

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use call::bridge::{Bridge, Effect, Wants};
+use call::bridge::{Bridge, Clips, Effect, Wants};
 use call::config::{CallConfig, CallFacts, Direction};
 use call::input::{CallStatus, CarrierInput, Input, Outcome};
 use call::wire::openai::SessionSettings;
@@ -106,7 +106,7 @@ impl World {
         let wants = Wants { samples: true, trace: true };
         let facts = CallFacts { direction: setup.direction };
         World {
-            bridge: Bridge::new(setup.config, facts, setup.settings, wants),
+            bridge: Bridge::new(setup.config, facts, setup.settings, Clips::default(), wants),
             carrier: setup.carrier,
             model: setup.model,
             to_carrier: Link::new(setup.carrier_delay),

@@ -33,6 +33,8 @@ pub const R4: ResponseId = ResponseId(4);
 pub const I1: ItemId = ItemId(1);
 pub const I2: ItemId = ItemId(2);
 pub const I3: ItemId = ItemId(3);
+/// Of a later session: higher than any before.
+pub const I9: ItemId = ItemId(909);
 pub const A1: ItemId = ItemId(101);
 pub const A2: ItemId = ItemId(102);
 pub const A3: ItemId = ItemId(103);
@@ -58,6 +60,11 @@ pub const OUTBOUND: CallFacts = CallFacts { direction: Direction::Outbound };
 /// The defaults, without the two clocks that would have every scene feed audio: the carrier's silence and the caller's.
 pub fn config() -> CallConfig {
     CallConfig { silence_max: None, carrier_silence_max: Duration::from_secs(3_600), ..CallConfig::default() }
+}
+
+/// A model that is lost is not looked for again.
+pub fn hopeless() -> CallConfig {
+    CallConfig { reconnect_max: None, ..config() }
 }
 
 pub fn ms(millis: u64) -> Duration {
@@ -226,6 +233,17 @@ impl Scene {
 
     fn notes(&self) -> impl Iterator<Item = String> + '_ {
         self.log.iter().filter(|(_, output)| matches!(output, Output::Note(_))).map(|(_, output)| output.to_string())
+    }
+
+    pub fn now_seconds(&self) -> f64 {
+        self.now.as_micros() as f64 / 1e6
+    }
+
+    /// When each output whose words contain this came out, in seconds.
+    pub fn times_with(&self, words: &str) -> Vec<f64> {
+        let came = self.log.iter().filter(|(_, output)| !matches!(output, Output::Note(_)));
+        let came = came.filter(|(_, output)| output.to_string().contains(words));
+        came.map(|(at, _)| at.as_micros() as f64 / 1e6).collect()
     }
 
     /// When each output whose words begin with this came out, in seconds.
@@ -430,6 +448,10 @@ pub fn started() -> Input {
 
 pub fn caller_audio(timestamp_ms: u64) -> Input {
     Input::Carrier(CarrierInput::Audio { bytes: 160, timestamp_ms })
+}
+
+pub fn dtmf(key: char) -> Input {
+    Input::Carrier(CarrierInput::Dtmf(key))
 }
 
 pub fn mark_returned(mark: MarkId) -> Input {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use resvg::{tiny_skia, usvg};
 
-use crate::g711;
+use call::g711;
 use steps::Steps;
 use words::{BOLD, WORDS_SIZE, Words, escaped, shortened, width, wrapped};
 

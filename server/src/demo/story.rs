@@ -144,7 +144,7 @@ mod tests {
     fn every_line_can_be_heard() {
         for exchange in STORY.exchanges {
             let audio = exchange.line.audio().unwrap();
-            let loudest = audio.iter().map(|&byte| crate::g711::decode(byte).unsigned_abs()).max().unwrap();
+            let loudest = audio.iter().map(|&byte| call::g711::decode(byte).unsigned_abs()).max().unwrap();
             assert!((8_000..32_000).contains(&audio.len()), "{}: {} samples", exchange.line.words, audio.len());
             assert!((10_000..32_000).contains(&loudest), "{}: peak {loudest}", exchange.line.words);
         }

@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::g711;
+use call::g711;
 
 /// Samples a second on the line.
 const LINE_RATE: u32 = 8_000;

@@ -1,24 +1,6 @@
-//! G.711 µ-law, and the 16-bit PCM at 24 kHz that vendors' SDKs use by default.
+//! What vendors' SDKs use by default, 16-bit PCM at 24 kHz, from and to G.711 µ-law.
 
-/// One sample of 16 bits, as ITU-T G.711 expands it.
-pub fn decode(byte: u8) -> i16 {
-    let byte = !byte;
-    let exponent = (byte >> 4) & 7;
-    let magnitude = (((i16::from(byte & 0x0f) << 3) + BIAS) << exponent) - BIAS;
-    if byte & 0x80 == 0 { magnitude } else { -magnitude }
-}
-
-pub fn encode(sample: i16) -> u8 {
-    let magnitude = sample.saturating_abs().min(CLIP) + BIAS;
-    // The position of the highest bit, counted from bit 7.
-    let exponent = (8 - magnitude.leading_zeros().min(8)) as u8;
-    let mantissa = ((magnitude >> (exponent + 3)) & 0x0f) as u8;
-    let sign = if sample < 0 { 0x80 } else { 0 };
-    !(sign | exponent << 4 | mantissa)
-}
-
-const BIAS: i16 = 0x84;
-const CLIP: i16 = 32_635;
+pub use call::g711::{decode, encode};
 
 /// 24 kHz little-endian to 8 kHz: the mean of each three samples, good enough for a detector of loudness.
 pub fn from_pcm_24k(bytes: &[u8]) -> Vec<u8> {

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::client::{ClientEvent, Item, ResponseParams};
+use super::client::{ClientEvent, Content, Item, ResponseParams};
 use super::read::{REQUEST_KEY, Realtime};
 use super::settings::SessionSettings;
 use crate::id::RequestId;
-use crate::output::{ModelOutput, Reason};
+use crate::output::{ModelOutput, Reason, Remembered};
 use crate::wire::payload::payload_len;
 
 pub(super) const APPEND_START: &str = r#"{"type":"input_audio_buffer.append","audio":""#;
@@ -42,6 +42,9 @@ const ASK_IF_THERE: &str = "The caller has been silent for a while. Ask briefly,
 
 const SAY_GOODBYE: &str =
     "The call ends now. Say a brief goodbye in the language of the conversation, and nothing else.";
+
+/// Keys that the caller pressed are told as if typed.
+const PRESSED: &str = "(The caller pressed these keys on the telephone:) ";
 
 /// The text that a response with these instructions is to say word for word, if we wrote them so. For whoever plays the
 /// model.
@@ -83,6 +86,10 @@ impl Realtime {
             ModelOutput::DeleteItem { request, item } => {
                 ClientEvent::ItemDelete { event_id: event_id(*request), item_id: known(self.items.name(item.0))? }
             }
+            ModelOutput::Remember { request, what } => item_create(*request, remembered(what)),
+            ModelOutput::CallerPressed { request, digits } => {
+                item_create(*request, message("user", "input_text", &format!("{PRESSED}{digits}")))
+            }
             ModelOutput::ToolOutput { request, call, output } => ClientEvent::ItemCreate {
                 event_id: event_id(*request),
                 previous_item_id: None,
@@ -95,6 +102,37 @@ impl Realtime {
             },
         })
     }
+}
+
+fn item_create(request: RequestId, item: Item) -> ClientEvent {
+    ClientEvent::ItemCreate { event_id: event_id(request), previous_item_id: None, item: Box::new(item) }
+}
+
+/// What was said before this session began. The agent's audio cannot be put into a conversation, only its words; and
+/// a call's id is ours, since the session that named it is gone.
+fn remembered(what: &Remembered) -> Item {
+    match what {
+        Remembered::Caller(text) => message("user", "input_text", text),
+        Remembered::Agent(text) => message("assistant", "output_text", text),
+        Remembered::ToolCall { call, name, arguments } => Item {
+            kind: "function_call".into(),
+            call_id: Some(format!("call_{call}")),
+            name: Some(name.clone()),
+            arguments: Some(arguments.clone()),
+            ..Default::default()
+        },
+        Remembered::ToolOutput { call, output } => Item {
+            kind: "function_call_output".into(),
+            call_id: Some(format!("call_{call}")),
+            output: Some(output.clone()),
+            ..Default::default()
+        },
+    }
+}
+
+fn message(role: &str, kind: &str, text: &str) -> Item {
+    let content = Content { kind: kind.into(), text: Some(text.to_owned()), ..Default::default() };
+    Item { kind: "message".into(), role: Some(role.into()), content: Some(vec![content]), ..Default::default() }
 }
 
 fn event_id(request: RequestId) -> Option<String> {
