@@ -27,6 +27,7 @@ use crate::input::{
 use crate::keypad::Keypad;
 use crate::model::{Link, Outage};
 use crate::output::{Command, DropReason, EndReason, Guard, Local, ModelOutput, Note, Output, Reason, Remembered, Via};
+use crate::pipeline::{self, Pipeline};
 use crate::playback::{Owner, Playback, Sending, playing_time};
 use crate::response::{Active, Again, Ask, Ended, Memory, Say, Slot, Taken, Waiting};
 use crate::summary::{Summary, Turn};
@@ -68,6 +69,9 @@ pub struct Call {
     edits: Edits,
     tools: Tools,
     keypad: Keypad,
+    pipeline: Pipeline,
+    /// What a goodbye was last said to wait for (O4).
+    goodbye_waits: Option<&'static str>,
     idle: Idle,
     transcript: Transcript,
     /// The caller's last committed turn.
@@ -139,6 +143,8 @@ pub enum DeadlineReason {
     Keys,
     /// Nobody speaks (N8).
     Silence,
+    /// The pipeline is looked at (O2).
+    Pipeline,
     /// The carrier's audio has a gap (N7).
     Gap,
     /// The call has lasted long enough (N8).
@@ -176,6 +182,8 @@ impl Call {
             edits: Edits::default(),
             tools: Tools::default(),
             keypad: Keypad::default(),
+            pipeline: Pipeline::default(),
+            goodbye_waits: None,
             idle: Idle::default(),
             transcript: Transcript::default(),
             last_turn: None,
@@ -198,6 +206,7 @@ impl Call {
     /// # Panics
     /// When an invariant of `docs/rules.md` does not hold afterwards: a defect of this crate. It costs this call.
     pub fn handle_input(&mut self, input: Input, now: CallTime) {
+        let late = self.poll_timeout().map_or(Duration::ZERO, |deadline| now.since(deadline.at));
         self.now = self.now.max(now);
         if self.ending.is_over() {
             if matches!(input, Input::Operator(OperatorInput::HangUp)) {
@@ -213,7 +222,7 @@ impl Call {
             Input::Model(..) => {}
             Input::Done(command, outcome) => self.on_done(command, outcome),
             Input::Operator(input) => self.on_operator(input),
-            Input::TimePassed => {}
+            Input::TimePassed => self.pipeline.woken_late(late),
         }
         self.settle();
         self.check();
@@ -239,6 +248,7 @@ impl Call {
             (self.protection_ends(), DeadlineReason::Protection),
             (self.tools.deadline(config), DeadlineReason::Tool),
             (self.keypad.deadline(config), DeadlineReason::Keys),
+            (self.pipeline_deadline(), DeadlineReason::Pipeline),
             (self.idle.deadline(config), DeadlineReason::Silence),
             (self.gap_deadline(), DeadlineReason::Gap),
             (self.call_length_deadline(), DeadlineReason::CallLength),
@@ -326,6 +336,7 @@ impl Call {
                 self.keypad.press(key, self.now, &self.config);
                 self.note(Note::Dtmf);
             }
+            CarrierInput::WriteBlocked { ms } => self.pipeline.write_blocked(Duration::from_millis(u64::from(ms))),
             CarrierInput::Stopped | CarrierInput::Closed => self.on_stream_gone(),
             CarrierInput::Status(status) => self.on_status(status, false),
             CarrierInput::AfterStream(status) => self.on_status(status, true),
@@ -343,6 +354,7 @@ impl Call {
         self.stream_started = Some(self.now);
         self.uplink.carrier_spoke(self.now);
         self.note(Note::MediaStarted);
+        self.pipeline.begin(self.now, &self.config);
         if self.link == Link::None {
             self.connect_model();
         }
@@ -1028,6 +1040,7 @@ impl Call {
         self.settle_sending();
         self.settle_speaking();
         self.settle_turns();
+        self.settle_pipeline();
     }
 
     /// What the carrier owes us (L7, H1, H10, N1, N7).
@@ -1370,6 +1383,42 @@ impl Call {
     fn settle_turns(&mut self) {
         while let Some(item) = self.transcript.next_ended(|item| self.playback.has_item(item)) {
             self.note(Note::TurnEnded { item });
+        }
+    }
+
+    /// How the audio flows, and what a goodbye waits for: for the log (O1, O2, O4).
+    fn settle_pipeline(&mut self) {
+        let waits = self.goodbye_waits_for();
+        if waits != self.goodbye_waits {
+            self.goodbye_waits = waits;
+            if let Some(waits_for) = waits {
+                self.note(Note::GoodbyeWaits { waits_for });
+            }
+        }
+        if !self.ending.is_streaming() {
+            return;
+        }
+        let facts = self.pipeline_facts();
+        if let Some(line) = self.pipeline.observe(facts, self.now, &self.config) {
+            self.note(Note::Pipeline(line));
+            while let Some((queue, waiting)) = self.pipeline.backlog(facts, &line, self.now, &self.config) {
+                self.note(Note::Backlog { queue, waiting, line });
+            }
+        }
+    }
+
+    fn pipeline_facts(&self) -> pipeline::Facts {
+        let (tx_queue, out_queue) = self.queues();
+        let audible = self.playback.is_audible(self.now);
+        pipeline::Facts {
+            tx_queue,
+            out_queue,
+            frames_sent: self.playback.frames_sent(),
+            agent_bytes: self.playback.accepted(),
+            caller_held: self.uplink.held(),
+            speaking: !self.speaking.is_empty(),
+            starving: !audible && self.slot.active().is_some_and(|active| active.spoke),
+            mark_late: self.playback.mark_late(self.now),
         }
     }
 
@@ -1774,6 +1823,10 @@ impl Call {
     /// When a create that was overtaken must have been rejected, or begun (R10).
     fn overtaken_deadline(&self) -> Option<CallTime> {
         self.overtaken.as_ref().map(|ask| ask.at + self.config.requested_timeout)
+    }
+
+    fn pipeline_deadline(&self) -> Option<CallTime> {
+        self.ending.is_streaming().then(|| self.pipeline.deadline()).flatten()
     }
 
     fn greeting_deadline(&self) -> Option<CallTime> {

@@ -115,6 +115,14 @@ pub struct CallConfig {
     pub callee_first_max: Duration,
     /// Gap in the carrier's audio, while the caller speaks, after which silence is sent so that the turn can close (N7).
     pub gap_fill_after: Duration,
+    /// How often the pipeline is looked at (O2). `None`: never.
+    pub pipeline_every: Option<Duration>,
+    /// More than this waiting is worth a warning (O1): of the agent's audio, of the caller's, and for the socket.
+    pub backlog_agent: Duration,
+    pub backlog_caller: Duration,
+    pub backlog_socket: Duration,
+    /// Between two warnings about one queue.
+    pub backlog_pause: Duration,
     /// No message at all from the carrier for this long is a lost socket (N7).
     pub carrier_silence_max: Duration,
 }
@@ -208,6 +216,11 @@ impl Default for CallConfig {
             call_max_grace: ms(120_000),
             callee_first_max: ms(2_000),
             gap_fill_after: ms(750),
+            pipeline_every: Some(ms(3_000)),
+            backlog_agent: ms(60_000),
+            backlog_caller: ms(2_000),
+            backlog_socket: ms(1_000),
+            backlog_pause: ms(30_000),
             carrier_silence_max: ms(15_000),
         }
     }

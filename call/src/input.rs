@@ -32,6 +32,8 @@ pub enum CarrierInput {
     MarkReturned(MarkId),
     /// The caller pressed a key: one of `0`–`9`, `*`, `#`, `A`–`D`.
     Dtmf(char),
+    /// Messages of ours waited for its socket to take them, for so long in all since this was last told (O2).
+    WriteBlocked { ms: u32 },
     /// The stream stopped: the carrier's `stop`.
     Stopped,
     /// The carrier's media socket closed or broke.

@@ -13,6 +13,7 @@ pub mod input;
 mod keypad;
 mod model;
 pub mod output;
+pub mod pipeline;
 mod playback;
 mod response;
 pub mod summary;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{CommandId, Epoch, ItemId, MarkId, RequestId, ResponseId, ToolCallId};
+use crate::pipeline::{Line, Queue};
 use crate::time::CallTime;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -314,6 +315,18 @@ pub enum Note {
         failed: bool,
     },
     Dtmf,
+    /// How the audio flows, every 3 s (O2).
+    Pipeline(Line),
+    /// A queue has grown past what is usual (O1).
+    Backlog {
+        queue: Queue,
+        waiting: Duration,
+        line: Line,
+    },
+    /// The first condition that a pending goodbye waits for has changed (H2, O4).
+    GoodbyeWaits {
+        waits_for: &'static str,
+    },
     /// The model reported an error that changes nothing (R9).
     ModelComplained {
         request: Option<RequestId>,

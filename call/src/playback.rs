@@ -291,6 +291,17 @@ impl Playback {
         self.forget_heard();
     }
 
+    /// How long the oldest mark is overdue.
+    pub fn mark_late(&self, now: CallTime) -> Duration {
+        let oldest = self.in_flight.iter().find(|frame| frame.mark.is_some());
+        oldest.map_or(Duration::ZERO, |frame| now.since(frame.play_end))
+    }
+
+    /// Bytes ever accepted.
+    pub fn accepted(&self) -> u64 {
+        self.accepted
+    }
+
     /// When the next wait for a mark ends (A8).
     pub fn marks_expire(&self, config: &CallConfig) -> Option<CallTime> {
         self.in_flight.front().map(|frame| frame.play_end + config.mark_grace)

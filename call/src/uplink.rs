@@ -117,6 +117,11 @@ impl Uplink {
         self.gap_filled = true;
     }
 
+    /// Kept for a model that is not ready.
+    pub fn held(&self) -> Duration {
+        playing_time(self.held_bytes)
+    }
+
     pub fn dropped(&self) -> &BTreeMap<DropReason, u64> {
         &self.dropped
     }

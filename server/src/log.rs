@@ -38,6 +38,9 @@ pub(crate) fn note(note: &Note) {
             tracing::warn!(%request, ?reason, "response collided, will be asked for again")
         }
         Note::ModelComplained { request, error } => tracing::warn!(?request, ?error, "the model complained"),
+        Note::Backlog { queue, waiting, line } => {
+            tracing::warn!(?queue, waiting_ms = waiting.as_millis() as u64, ?line, "backlog");
+        }
         Note::Odd(what) => tracing::warn!(what, "odd"),
         Note::Asking { .. }
         | Note::NotAsking { .. }
@@ -50,6 +53,8 @@ pub(crate) fn note(note: &Note) {
         | Note::Resumed { .. }
         | Note::Interrupted { .. }
         | Note::Dropped { .. }
+        | Note::Pipeline(_)
+        | Note::GoodbyeWaits { .. }
         | Note::AlreadyEnded
         | Note::ToolStarted { .. }
         | Note::ToolFinished { .. }

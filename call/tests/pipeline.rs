@@ -1,0 +1,126 @@
+//! What a call says of itself: pipeline lines, their verdict, backlog (O1, O2, O4).
+
+mod common;
+
+use call::config::CallConfig;
+use call::pipeline::{Line, Verdict};
+use call::{CarrierInput, Input, Note, Output};
+use common::*;
+
+fn lines(scene: &Scene) -> Vec<(f64, Line)> {
+    let of = |output: &Output| match output {
+        Output::Note(Note::Pipeline(line)) => Some(*line),
+        _ => None,
+    };
+    scene.log.iter().filter_map(|(at, output)| Some((at.as_micros() as f64 / 1e6, of(output)?))).collect()
+}
+
+/// A response to the caller that has begun at 1.1 s.
+fn answering(config: CallConfig) -> Scene {
+    let mut scene = Scene::with_carrier(config);
+    scene.when(1.0, committed(I1));
+    scene.when(1.1, created(R1, Q2));
+    scene
+}
+
+/// Breaks when lines come only with an input.
+#[test]
+fn o2_a_line_every_3_s_also_when_every_peer_is_silent() {
+    let mut scene = Scene::ready(config());
+    scene.until(10.0);
+    let at: Vec<f64> = lines(&scene).into_iter().map(|(at, _)| at).collect();
+    assert_eq!(at, [3.0, 6.0, 9.0]);
+    assert!(lines(&scene).iter().all(|(_, line)| line.verdict == Verdict::Fine && line.frames == 0));
+}
+
+/// Breaks when frames or audio are counted from the beginning of the call, or per line in place of per second.
+#[test]
+fn o2_a_line_says_what_flowed() {
+    let mut scene = answering(config());
+    scene.when(1.2, audio(R1, A1, 9_000));
+    scene.until(3.0);
+    let (_, line) = lines(&scene)[0];
+    // From 1.2 s on, 200 ms ahead: 2.0 s of the first three.
+    assert_eq!((line.frames, line.tx_fps, line.delta_rate), (100, 33, 3_000));
+    assert_eq!((line.tx_queue, line.out_queue, line.speaking), (350, 0, true));
+    scene.until(6.0);
+    let (_, line) = lines(&scene)[1];
+    assert_eq!((line.frames, line.tx_fps, line.delta_rate), (150, 50, 0));
+}
+
+/// Breaks when a model that keeps the caller waiting in mid-answer is not blamed.
+#[test]
+fn o2_a_slow_model_is_told_from_the_others() {
+    let mut scene = answering(config());
+    for n in 0..10 {
+        scene.when(1.2 + f64::from(n) * 0.4, audio(R1, A1, 200));
+    }
+    scene.until(6.0);
+    assert_eq!(lines(&scene)[0].1.verdict, Verdict::ModelSlow);
+}
+
+/// Breaks when waiting for the socket, or late marks, do not count.
+#[test]
+fn o2_a_slow_carrier_is_told_from_the_others() {
+    let mut blocked = answering(config());
+    blocked.when(1.2, audio(R1, A1, 9_000));
+    blocked.when(2.0, Input::Carrier(CarrierInput::WriteBlocked { ms: 400 }));
+    blocked.until(6.5);
+    let verdicts: Vec<Verdict> = lines(&blocked).into_iter().map(|(_, line)| line.verdict).collect();
+    assert_eq!(verdicts, [Verdict::CarrierSlow, Verdict::Fine]);
+    assert_eq!(lines(&blocked)[0].1.ws_block_ms, 400);
+
+    // No carrier returns these marks.
+    let mut late = Scene::ready(config());
+    late.when(1.0, committed(I1));
+    late.when(1.1, created(R1, Q2));
+    late.when(1.2, audio(R1, A1, 9_000));
+    late.until(3.0);
+    assert_eq!(lines(&late)[0].1.verdict, Verdict::CarrierSlow);
+}
+
+/// Breaks when our own lateness is put on somebody else.
+#[test]
+fn o2_a_busy_machine_is_told_from_the_others() {
+    // Without marks, which would wake us too.
+    let mut scene = Scene::ready(config());
+    scene.when(1.0, committed(I1));
+    scene.when(1.1, created(R1, Q2));
+    scene.wakes_every = Some(ms(250));
+    scene.when(1.2, audio(R1, A1, 9_000));
+    scene.until(3.1);
+    assert_eq!(lines(&scene)[0].1.verdict, Verdict::Cpu);
+}
+
+/// Breaks when a backlog is not warned about, or at every line.
+#[test]
+fn o1_a_backlog_is_warned_about_now_and_then_and_changes_nothing() {
+    let long = CallConfig { backlog_agent: ms(10_000), ..config() };
+    let mut scene = answering(long.clone());
+    scene.when(1.2, audio(R1, A1, 60_000));
+    let mut quiet = answering(CallConfig { backlog_agent: ms(600_000), ..long });
+    quiet.when(1.2, audio(R1, A1, 60_000));
+    for scene in [&mut scene, &mut quiet] {
+        scene.until(58.0);
+    }
+    assert_eq!(scene.times_noted("Backlog { queue: Agent"), 2, "at 3 s and at 33 s");
+    assert_eq!(quiet.times_noted("Backlog"), 0);
+    let others = |scene: &Scene| -> Vec<String> {
+        let all = scene.log.iter().filter(|(_, output)| !matches!(output, Output::Note(_)));
+        all.map(|(at, output)| format!("{at} {output}")).collect()
+    };
+    assert_eq!(others(&scene), others(&quiet));
+}
+
+/// Breaks when nobody is told what a goodbye waits for.
+#[test]
+fn o4_what_a_goodbye_waits_for_is_noted() {
+    let mut scene = answering(config());
+    scene.when(1.2, audio(R1, A1, 1_000));
+    scene.when(1.3, transcript(R1, A1, "Goodbye!"));
+    scene.noted("GoodbyeWaits { waits_for: \"its audio to be complete\" }");
+    scene.when(1.4, done(R1));
+    scene.noted("GoodbyeWaits { waits_for: \"the queue to drain\" }");
+    scene.until(2.1);
+    scene.noted("GoodbyeWaits { waits_for: \"its last frame to be heard\" }");
+}
