@@ -18,7 +18,7 @@ use crate::output::{Command, EndReason, Local, Note, Output};
 use crate::summary::Summary;
 use crate::time::CallTime;
 use crate::tones;
-use crate::trace::TraceWriter;
+use crate::trace::{TraceWriter, Words};
 use crate::wire::openai::{self, Realtime, SessionSettings};
 use crate::wire::payload;
 use crate::wire::twilio::{self, FromCarrier, Track};
@@ -63,8 +63,8 @@ pub enum Effect<'a> {
 pub struct Wants {
     /// `Effect::Record…`: costs a base64 decode of each of the caller's frames.
     pub samples: bool,
-    /// `Effect::Trace`.
-    pub trace: bool,
+    /// `Effect::Trace`, and with which words.
+    pub trace: Option<Words>,
 }
 
 /// Sounds of our own: µ-law, 8,000 bytes a second.
@@ -137,7 +137,7 @@ impl Bridge {
         let length = |clip: &[u8]| u32::try_from(clip.len()).unwrap_or(0);
         config.clips = ClipLengths { filler: length(&clips.filler), apology: length(&clips.apology) };
         Bridge {
-            trace: wants.trace.then(|| TraceWriter::new(&config, &facts)),
+            trace: wants.trace.map(|words| TraceWriter::new(&config, &facts, words)),
             call: Call::new(config, facts),
             clips,
             settings,

@@ -29,9 +29,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
-use crate::config::{CallConfig, CallFacts};
+use crate::config::{CallConfig, CallFacts, Keys};
+use crate::farewell::{self, Language};
 use crate::id::{Epoch, ItemId, MarkId, ResponseId};
-use crate::input::{CarrierInput, Input, ModelInput};
+use crate::input::{CarrierInput, Input, ModelInput, OperatorInput, Outcome};
 use crate::output::Output;
 use crate::playback::FRAME_BYTES;
 use crate::time::CallTime;
@@ -90,9 +91,24 @@ impl Frames {
     }
 }
 
+/// What a trace keeps of what people said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Words {
+    /// No word but those that decisions are made by, farewells and back-channels; of the others, and of digits, the
+    /// length ([`farewell::mask`]). Enough to replay the call to the same decisions.
+    #[default]
+    Masked,
+    Full,
+}
+
 /// Writes a trace as the call goes.
 #[derive(Clone, Debug, Default)]
 pub struct TraceWriter {
+    words: Words,
+    languages: Vec<Language>,
+    /// The key that ends what a caller presses; it decides, so it is kept.
+    terminator: Option<char>,
     lines: String,
     run: String,
     run_began: CallTime,
@@ -101,10 +117,18 @@ pub struct TraceWriter {
 }
 
 impl TraceWriter {
-    pub fn new(config: &CallConfig, facts: &CallFacts) -> Self {
-        let header = Header { config: config.clone(), facts: *facts };
-        let header = serde_json::to_string(&header).unwrap_or_default();
-        TraceWriter { lines: format!("{FIRST_LINE}\n{header}\n"), ..TraceWriter::default() }
+    pub fn new(config: &CallConfig, facts: &CallFacts, words: Words) -> Self {
+        let languages = config.languages.clone();
+        let terminator = match config.keys {
+            Keys::Collect { terminator, .. } => terminator,
+            Keys::Single => None,
+        };
+        let mut writer = TraceWriter { words, languages, terminator, ..TraceWriter::default() };
+        let mut config = config.clone();
+        config.greeting = config.greeting.map(|text| writer.kept(text));
+        let header = serde_json::to_string(&Header { config, facts: *facts }).unwrap_or_default();
+        writer.lines = format!("{FIRST_LINE}\n{header}\n");
+        writer
     }
 
     pub fn input(&mut self, input: &Input, now: CallTime) {
@@ -144,7 +168,11 @@ impl TraceWriter {
             }
             None => {
                 self.flush();
-                let json = serde_json::to_string(input).unwrap_or_default();
+                let json = match self.words {
+                    Words::Full => serde_json::to_string(input),
+                    Words::Masked => serde_json::to_string(&self.masked(input.clone())),
+                }
+                .unwrap_or_default();
                 let _ = writeln!(self.lines, "{now} < {json}");
             }
         }
@@ -167,6 +195,47 @@ impl TraceWriter {
                 self.flush();
                 let _ = writeln!(self.lines, "{now} > {output}");
             }
+        }
+    }
+
+    /// The same input, in words that may be kept.
+    fn masked(&self, input: Input) -> Input {
+        match input {
+            Input::Carrier(CarrierInput::Dtmf(key @ '0'..='9')) if self.terminator != Some(key) => {
+                let any = if self.terminator == Some('0') { '1' } else { '0' };
+                Input::Carrier(CarrierInput::Dtmf(any))
+            }
+            Input::Model(epoch, ModelInput::CallerTranscript { item, text: Some(text) }) => {
+                Input::Model(epoch, ModelInput::CallerTranscript { item, text: Some(self.kept(text)) })
+            }
+            Input::Model(epoch, ModelInput::TranscriptDelta { response, item, text }) => {
+                Input::Model(epoch, ModelInput::TranscriptDelta { response, item, text: self.kept(text) })
+            }
+            Input::Model(epoch, ModelInput::TranscriptDone { response, item, text }) => {
+                Input::Model(epoch, ModelInput::TranscriptDone { response, item, text: self.kept(text) })
+            }
+            Input::Model(epoch, ModelInput::ToolCall { response, item, call, name, arguments }) => {
+                let arguments = self.kept(arguments);
+                Input::Model(epoch, ModelInput::ToolCall { response, item, call, name, arguments })
+            }
+            Input::Done(command, Outcome::ToolAnswered(text)) => {
+                Input::Done(command, Outcome::ToolAnswered(self.kept(text)))
+            }
+            Input::Done(command, Outcome::ToolFailed(text)) => {
+                Input::Done(command, Outcome::ToolFailed(self.kept(text)))
+            }
+            Input::Operator(OperatorInput::Say { text, force }) => {
+                Input::Operator(OperatorInput::Say { text: self.kept(text), force })
+            }
+            Input::Operator(OperatorInput::Press(keys)) => Input::Operator(OperatorInput::Press(self.kept(keys))),
+            other => other,
+        }
+    }
+
+    fn kept(&self, text: String) -> String {
+        match self.words {
+            Words::Full => text,
+            Words::Masked => farewell::mask(&text, &self.languages),
         }
     }
 
@@ -233,8 +302,14 @@ impl Trace {
 
     /// Plays the inputs into a new call and writes its trace: the same text as was read, if nothing has changed.
     pub fn replay(&self) -> String {
+        // What is masked stays masked, and what is not is not to be.
+        self.replay_in(Words::Full)
+    }
+
+    /// The same, told in these words.
+    pub fn replay_in(&self, words: Words) -> String {
         let mut call = Call::new(self.config.clone(), self.facts);
-        let mut trace = TraceWriter::new(&self.config, &self.facts);
+        let mut trace = TraceWriter::new(&self.config, &self.facts, words);
         for (now, event) in &self.events {
             let Event::Input(input) = event else { continue };
             trace.input(input, *now);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use call::bridge::{Bridge, Clips, Effect, Wants};
 use call::config::{CallConfig, CallFacts, Direction};
 use call::input::Input;
-use call::trace::Trace;
+use call::trace::{Trace, Words};
 use call::wire::openai::SessionSettings;
 use call::{CallTime, Command, EndReason, Epoch, ModelInput, Outcome};
 
@@ -25,7 +25,7 @@ struct Shell {
 impl Shell {
     fn new(config: CallConfig) -> Self {
         let facts = CallFacts { direction: Direction::Inbound };
-        let wants = Wants { samples: true, trace: true };
+        let wants = Wants { samples: true, trace: Some(Words::Full) };
         Shell {
             bridge: Bridge::new(config, facts, SessionSettings::default(), Clips::default(), wants),
             now: CallTime::ZERO,

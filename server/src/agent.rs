@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use call::config::{CallConfig, CallFacts, Direction};
 use call::farewell::Language;
+use call::trace::Words;
 use call::wire::openai::{SessionSettings, ToolSpec};
 use reqwest::Url;
 use serde::Deserialize;
@@ -30,8 +31,8 @@ pub struct Agent {
     pub carrier_recording: bool,
     /// Whether we record (C3).
     pub recording: bool,
-    /// Whether a trace is kept, from which the call can be replayed (N11).
-    pub trace: bool,
+    /// The trace from which the call can be replayed (N11), and what it keeps of what people said. `None`: no trace.
+    pub trace: Option<Words>,
     pub tools: Vec<Tool>,
 }
 
@@ -83,7 +84,7 @@ impl Default for Agent {
             call_max: call.call_max,
             carrier_recording: call.carrier_recording,
             recording: true,
-            trace: true,
+            trace: Some(Words::Masked),
             tools: Vec::new(),
         }
     }

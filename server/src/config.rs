@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use call::farewell::Language;
+use call::trace::Words;
 use reqwest::Url;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -91,6 +92,27 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(secret)")
+    }
+}
+
+/// What is kept in a call's trace.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum FileTrace {
+    /// Lengths of words, and the few words that decisions are made by.
+    Masked,
+    /// Everything that was said.
+    Full,
+    Off,
+}
+
+impl FileTrace {
+    fn words(self) -> Option<Words> {
+        match self {
+            FileTrace::Masked => Some(Words::Masked),
+            FileTrace::Full => Some(Words::Full),
+            FileTrace::Off => None,
+        }
     }
 }
 
@@ -212,7 +234,7 @@ struct FileAgent {
     call_max_ms: Option<u64>,
     carrier_recording: Option<bool>,
     recording: Option<bool>,
-    trace: Option<bool>,
+    trace: Option<FileTrace>,
     tools: Option<Vec<toml::Table>>,
 }
 
@@ -329,7 +351,7 @@ impl Reader<'_> {
             call_max: file.call_max_ms.map_or(default.call_max, Duration::from_millis),
             carrier_recording: file.carrier_recording.unwrap_or(default.carrier_recording),
             recording: file.recording.unwrap_or(default.recording),
-            trace: file.trace.unwrap_or(default.trace),
+            trace: file.trace.map_or(default.trace, FileTrace::words),
             tools,
         }
     }

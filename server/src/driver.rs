@@ -155,6 +155,10 @@ impl Driver {
             // never get its turn.
             if due.is_some_and(|due| due <= now) {
                 self.last_tick = now;
+                let blocked = self.shell.carrier.take_blocked();
+                if let Ok(ms @ 1..) = u32::try_from(blocked.as_millis()) {
+                    self.tell(Input::Carrier(CarrierInput::WriteBlocked { ms }));
+                }
                 self.tell(Input::TimePassed);
                 continue;
             }

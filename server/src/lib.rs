@@ -13,6 +13,7 @@ mod http;
 pub mod log;
 mod model;
 pub mod record;
+pub mod replay;
 mod socket;
 
 use std::net::SocketAddr;

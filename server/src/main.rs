@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use patchcord::{Config, demo, log};
+use patchcord::{Config, demo, log, replay};
 use tokio::net::TcpListener;
 
 const CONFIG_FILE: &str = "patchcord.toml";
@@ -23,6 +23,8 @@ enum Command {
     Serve(Serve),
     /// Make a whole phone call on this machine, without account or key.
     Demo(demo::Args),
+    /// Runs a recorded trace through the call core and prints what it decides.
+    Replay(replay::Args),
 }
 
 #[derive(clap::Args)]
@@ -48,6 +50,7 @@ async fn main() -> ExitCode {
         Ok(()) => match cli.command {
             Command::Serve(args) => serve(args).await.map(|()| true),
             Command::Demo(args) => demo::run(args).await,
+            Command::Replay(args) => replay::run(&args),
         },
     };
     match done {

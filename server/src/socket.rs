@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use tokio::time::Instant;
 
 /// Time for the last messages and the close frame to be written. After it, the connection is simply dropped.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
@@ -41,6 +42,9 @@ pub(crate) struct Socket<S, M> {
     waiting_bytes: usize,
     waiting_bytes_max: usize,
     overflowed: bool,
+    /// The peer takes nothing, since this moment.
+    blocked_since: Option<Instant>,
+    blocked: Duration,
 }
 
 impl<S, M, E> Socket<S, M>
@@ -49,7 +53,15 @@ where
     M: Message,
 {
     pub(crate) fn absent(waiting_bytes_max: usize) -> Self {
-        Socket { connection: None, waiting: VecDeque::new(), waiting_bytes: 0, waiting_bytes_max, overflowed: false }
+        Socket {
+            connection: None,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            waiting_bytes_max,
+            overflowed: false,
+            blocked_since: None,
+            blocked: Duration::ZERO,
+        }
     }
 
     pub(crate) fn attach(&mut self, connection: S) {
@@ -71,6 +83,16 @@ where
             return;
         }
         self.waiting.push_back((M::text(text), text.len()));
+    }
+
+    /// How long messages have waited for the peer to take them, since this was last asked (O2).
+    pub(crate) fn take_blocked(&mut self) -> Duration {
+        if let Some(since) = &mut self.blocked_since {
+            let now = Instant::now();
+            self.blocked += now - *since;
+            *since = now;
+        }
+        std::mem::take(&mut self.blocked)
     }
 
     /// The next thing that the peer says, writing what waits meanwhile. Never ready without a connection; after
@@ -127,8 +149,17 @@ where
                 }
             }
         }
-        if let Poll::Ready(Err(_)) = connection.poll_flush_unpin(cx) {
-            return Poll::Ready(Received::Lost("writing failed"));
+        let flushed = match connection.poll_flush_unpin(cx) {
+            Poll::Ready(Err(_)) => return Poll::Ready(Received::Lost("writing failed")),
+            Poll::Ready(Ok(())) => true,
+            Poll::Pending => false,
+        };
+        if flushed && self.waiting.is_empty() {
+            if let Some(since) = self.blocked_since.take() {
+                self.blocked += since.elapsed();
+            }
+        } else if self.blocked_since.is_none() {
+            self.blocked_since = Some(Instant::now());
         }
         loop {
             match ready!(connection.poll_next_unpin(cx)) {
@@ -191,6 +222,20 @@ mod tests {
         socket.attach(Deaf(VecDeque::from(["ping", "hello"])));
         socket.send("unread");
         assert!(matches!(socket.receive().await, Received::Text(text) if text == "hello"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn o2_waiting_for_a_peer_is_measured() {
+        let mut socket = Socket::absent(100);
+        socket.attach(Deaf(VecDeque::from(["one", "two"])));
+        assert_eq!(socket.take_blocked(), Duration::ZERO);
+        socket.send("unread");
+        socket.receive().await;
+        tokio::time::advance(Duration::from_millis(300)).await;
+        assert_eq!(socket.take_blocked(), Duration::from_millis(300));
+        tokio::time::advance(Duration::from_millis(50)).await;
+        socket.receive().await;
+        assert_eq!(socket.take_blocked(), Duration::from_millis(50));
     }
 
     #[tokio::test]

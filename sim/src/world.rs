@@ -7,6 +7,7 @@ use std::time::Duration;
 use call::bridge::{Bridge, Clips, Effect, Wants};
 use call::config::{CallConfig, CallFacts, Direction};
 use call::input::{CallStatus, CarrierInput, Input, Outcome};
+use call::trace::Words;
 use call::wire::openai::SessionSettings;
 use call::{CallTime, Command, CommandId, EndReason, Epoch, ModelInput, Note, Summary};
 
@@ -103,7 +104,7 @@ pub enum RecordedAgent {
 
 impl World {
     pub fn new(setup: Setup) -> Self {
-        let wants = Wants { samples: true, trace: true };
+        let wants = Wants { samples: true, trace: Some(Words::Full) };
         let facts = CallFacts { direction: setup.direction };
         World {
             bridge: Bridge::new(setup.config, facts, setup.settings, Clips::default(), wants),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use call::config::{CallConfig, Direction};
-use call::trace::Trace;
+use call::trace::{Event, Trace, Words};
 use call::wire::openai::SessionSettings;
 use call::{EndReason, Note};
 use sim::carrier::stream::{CallerStep, FakeStream, StreamFacts, StreamOptions};
@@ -252,4 +252,27 @@ fn the_same_world_twice_is_the_same_call_and_its_trace_replays() {
     assert_eq!(one.trace, two.trace);
     let trace = Trace::read(&one.trace).unwrap();
     assert_eq!(trace.replay(), one.trace);
+}
+
+#[test]
+fn n11_a_masked_trace_gives_the_same_decisions_and_none_of_the_words() {
+    let full = Trace::read(&everything().run().trace).unwrap();
+    let masked = full.replay_in(Words::Masked);
+    for word in ["open", "bicycle", "Monday", "monday", "weekdays"] {
+        assert!(!masked.contains(word), "{word} is in the masked trace");
+    }
+    assert!(masked.contains("goodbye"), "decisions need it");
+    let replayed = Trace::read(&masked).unwrap();
+    assert_eq!(replayed.replay(), masked);
+    let outputs = |trace: &Trace| -> Vec<String> {
+        trace
+            .events
+            .iter()
+            .filter_map(|(now, event)| match event {
+                Event::Output(words) => Some(format!("{now} {words}")),
+                Event::Input(_) => None,
+            })
+            .collect()
+    };
+    assert_eq!(outputs(&replayed), outputs(&full));
 }

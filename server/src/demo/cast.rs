@@ -8,6 +8,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
+use call::trace::Words;
 use sim::carrier::stream::CallerStep;
 use sim::carrier::twilio::{FakeTwilio, Settings};
 use sim::model::server::ModelServer;
@@ -110,6 +111,8 @@ impl Cast {
                 instructions: self.story.instructions.to_owned(),
                 greeting: Some(self.story.greeting.to_owned()),
                 language: Some("en".to_owned()),
+                // Nobody's secrets are in it, and the picture shows its words.
+                trace: Some(Words::Full),
                 tools: self.story.tools.iter().map(|tool| self.tools.tool(tool)).collect(),
                 ..Agent::default()
             }],
