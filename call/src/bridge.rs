@@ -37,6 +37,8 @@ pub enum Effect<'a> {
     Do(CommandId, Command),
     CloseCarrier,
     CloseModel,
+    /// The answer to what comes after the stream: bring it back (N6).
+    ResumeStream,
     /// For the recording: µ-law of the caller at this moment of the stream (time zero is the carrier's `start`).
     RecordCaller {
         at: Duration,
@@ -120,6 +122,8 @@ pub struct Bridge {
 struct Stream {
     sid: String,
     began: CallTime,
+    /// When the call's first stream began: time zero of the recording (C3).
+    call_began: CallTime,
 }
 
 /// Oddities of peers that wait to be noted; more at once say nothing new.
@@ -171,7 +175,8 @@ impl Bridge {
         match message {
             FromCarrier::Connected | FromCarrier::Unknown => {}
             FromCarrier::Start(start) => {
-                if self.stream.is_none() {
+                // A second start of a stream that goes on is not to disturb it (L5).
+                if self.call.expects_stream() {
                     if start.encoding.as_deref().is_some_and(|encoding| encoding != "audio/x-mulaw")
                         || start.sample_rate.is_some_and(|rate| rate != 8_000)
                         || start.channels.is_some_and(|channels| channels != 1)
@@ -179,7 +184,8 @@ impl Bridge {
                         self.odd("a stream that is not 8 kHz µ-law");
                         return self.handle_input(Input::Carrier(CarrierInput::Closed), now);
                     }
-                    self.stream = Some(Stream { sid: start.stream_sid.into_owned(), began: now });
+                    let call_began = self.stream.as_ref().map_or(now, |stream| stream.call_began);
+                    self.stream = Some(Stream { sid: start.stream_sid.into_owned(), began: now, call_began });
                 }
                 self.handle_input(Input::Carrier(CarrierInput::Started), now);
             }
@@ -195,7 +201,10 @@ impl Bridge {
                 self.caller_audio.clear();
                 if self.wants.samples {
                     self.decode_caller();
-                    self.record_caller = Some(Duration::from_millis(timestamp_ms));
+                    self.record_caller = self
+                        .stream
+                        .as_ref()
+                        .map(|stream| stream.began.since(stream.call_began) + Duration::from_millis(timestamp_ms));
                 }
                 self.handle_input(Input::Carrier(CarrierInput::Audio { bytes, timestamp_ms }), now);
             }
@@ -279,7 +288,7 @@ impl Bridge {
                     self.frame.resize((span.len + pad) as usize, SILENCE);
                     twilio::write_media(&mut self.text, &stream.sid, &self.frame);
                     if self.wants.samples {
-                        self.record_agent = Some(plays_at.since(stream.began));
+                        self.record_agent = Some(plays_at.since(stream.call_began));
                     }
                     return Some(Effect::ToCarrier(&self.text));
                 }
@@ -291,7 +300,7 @@ impl Bridge {
                 Output::Clear => {
                     let Some(stream) = &self.stream else { continue };
                     if self.wants.samples {
-                        self.record_cleared = Some(self.now.since(stream.began));
+                        self.record_cleared = Some(self.now.since(stream.call_began));
                     }
                     twilio::write_clear(&mut self.text, &stream.sid);
                     return Some(Effect::ToCarrier(&self.text));
@@ -329,11 +338,12 @@ impl Bridge {
                 Output::Do(id, command) => return Some(Effect::Do(id, command)),
                 Output::CloseCarrier => {
                     if let Some(stream) = self.stream.as_ref().filter(|_| self.wants.samples) {
-                        self.record_cleared = Some(self.now.since(stream.began));
+                        self.record_cleared = Some(self.now.since(stream.call_began));
                     }
                     return Some(Effect::CloseCarrier);
                 }
                 Output::CloseModel => return Some(Effect::CloseModel),
+                Output::ResumeStream => return Some(Effect::ResumeStream),
                 Output::Note(note) => return Some(Effect::Note(note)),
                 Output::Ended(reason) => self.ended = Some(reason),
             }

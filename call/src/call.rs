@@ -276,6 +276,11 @@ impl Call {
         self.ending.goodbye_waits_for(self.goodbye_facts())
     }
 
+    /// Whether a media stream may begin now: the first, or one that comes back (N6).
+    pub fn expects_stream(&self) -> bool {
+        matches!(self.ending.life, Life::Made | Life::Announced { .. } | Life::StreamLost { resuming: true, .. })
+    }
+
     pub fn has_ended(&self) -> bool {
         self.ending.is_over()
     }
@@ -346,6 +351,7 @@ impl Call {
     fn on_started(&mut self) {
         match self.ending.life {
             Life::Made | Life::Announced { .. } => {}
+            Life::StreamLost { resuming: true, .. } => return self.on_resumed(),
             Life::Streaming { .. } | Life::StreamLost { .. } | Life::Ended(_) => {
                 return self.note(Note::Odd("a second start"));
             }
@@ -366,6 +372,15 @@ impl Call {
                 }
             }
         }
+    }
+
+    /// The stream is back, and the conversation goes on from where hearing stopped (N6). Nobody is greeted again.
+    fn on_resumed(&mut self) {
+        self.ending.life = Life::Streaming { since: self.now };
+        self.uplink.new_stream(self.now);
+        self.playback.resume();
+        self.note(Note::MediaStarted);
+        self.pipeline.begin(self.now, &self.config);
     }
 
     fn on_caller_audio(&mut self, bytes: u32, timestamp_ms: u64) {
@@ -398,26 +413,27 @@ impl Call {
         if !self.ending.is_streaming() {
             return;
         }
-        // What was on its way is not heard any more.
+        if let Some(reason) = self.ending.hang_up.reason() {
+            return self.end(reason);
+        }
+        // What was on its way is not heard any more; it is kept for a stream that may come back.
         self.playback.clear(self.now);
-        for heard in self.playback.discard() {
-            self.transcript.agent_cut(heard, self.now);
-        }
-        match self.ending.hang_up.reason() {
-            Some(reason) => self.end(reason),
-            None => {
-                self.ending.life = Life::StreamLost { since: self.now, in_progress: false };
-                self.outputs.push_back(Output::CloseCarrier);
-            }
-        }
+        self.playback.pause();
+        // Nobody says any more when the caller stops.
+        self.floor.forget();
+        self.ending.life = Life::StreamLost { since: self.now, resuming: false, in_progress: false };
+        self.outputs.push_back(Output::CloseCarrier);
     }
 
     fn on_status(&mut self, status: CallStatus, after_stream: bool) {
         if !status.is_terminal() {
             if after_stream {
                 self.on_stream_gone();
-                if let Life::StreamLost { in_progress, .. } = &mut self.ending.life {
+                if let Life::StreamLost { in_progress, resuming, .. } = &mut self.ending.life {
                     *in_progress = true;
+                    if self.config.resume_max.is_some() && !std::mem::replace(resuming, true) {
+                        self.outputs.push_back(Output::ResumeStream);
+                    }
                 }
             }
             return;
@@ -1807,10 +1823,7 @@ impl Call {
     }
 
     fn call_length_deadline(&self) -> Option<CallTime> {
-        let Life::Streaming { since } = self.ending.life else { return None };
-        if self.ending.hang_up.is_issued() {
-            return None;
-        }
+        let since = self.stream_started.filter(|_| self.ending.is_streaming() && !self.ending.hang_up.is_issued())?;
         let grace = if self.call_max_reached { self.config.call_max_grace } else { Duration::ZERO };
         Some(since + self.config.call_max + grace)
     }

@@ -30,6 +30,8 @@ pub enum Life {
     /// The stream is gone; it is not known yet why (L7).
     StreamLost {
         since: CallTime,
+        /// The carrier's document brings the stream back (N6).
+        resuming: bool,
         /// The carrier said that the call itself went on: so it was the stream that broke.
         in_progress: bool,
     },
@@ -157,7 +159,10 @@ impl Ending {
             Life::Made | Life::Ended(_) => None,
             Life::Announced { since } => self.hang_up.deadline(config).or(Some(since + config.announced_max)),
             Life::Streaming { .. } => self.hang_up.deadline(config),
-            Life::StreamLost { since, .. } => Some(since + config.stream_lost_grace),
+            Life::StreamLost { since, resuming, .. } => {
+                let grace = config.resume_max.filter(|_| resuming).unwrap_or(config.stream_lost_grace);
+                Some(since + grace)
+            }
         }
     }
 

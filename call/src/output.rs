@@ -44,6 +44,8 @@ pub enum Output {
     Do(CommandId, Command),
     CloseCarrier,
     CloseModel,
+    /// The answer to what comes after the stream (N6): bring it back. Without this output: nothing more.
+    ResumeStream,
     /// Something worth knowing: for the log, the trace, the metrics. Nothing has to be done about it.
     Note(Note),
     /// The call is over. Nothing follows.
@@ -355,6 +357,7 @@ impl fmt::Display for Output {
             Output::Do(id, command) => write!(f, "do {id} {command}"),
             Output::CloseCarrier => f.write_str("close carrier"),
             Output::CloseModel => f.write_str("close model"),
+            Output::ResumeStream => f.write_str("resume stream"),
             Output::Note(note) => write!(f, "note {note:?}"),
             Output::Ended(reason) => write!(f, "ended {reason:?}"),
         }

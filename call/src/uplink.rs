@@ -95,6 +95,14 @@ impl Uplink {
         self.last_message = Some(now);
     }
 
+    /// Another stream of the same call, with a clock of its own.
+    pub fn new_stream(&mut self, now: CallTime) {
+        self.expected_ms = None;
+        self.last_audio = None;
+        self.gap_filled = false;
+        self.carrier_spoke(now);
+    }
+
     /// When a carrier that says nothing at all counts as lost (N7).
     pub fn silence_deadline(&self, config: &CallConfig) -> Option<CallTime> {
         Some(self.last_message? + config.carrier_silence_max)

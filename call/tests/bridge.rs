@@ -49,7 +49,11 @@ impl Shell {
                 Effect::RecordCaller { at, audio } => self.caller.push((at, audio.to_vec())),
                 Effect::Trace(lines) => self.trace.push_str(lines),
                 Effect::Ended(reason) => self.ended = Some(reason),
-                Effect::CloseCarrier | Effect::CloseModel | Effect::RecordCleared { .. } | Effect::Note(_) => {}
+                Effect::CloseCarrier
+                | Effect::CloseModel
+                | Effect::ResumeStream
+                | Effect::RecordCleared { .. }
+                | Effect::Note(_) => {}
             }
         }
     }

@@ -466,3 +466,39 @@ fn every_input() -> Vec<Input> {
         started(),
     ]
 }
+
+/// Breaks when a stream that broke is not asked for again, the caller is greeted twice, or speech is lost between.
+#[test]
+fn n6_a_stream_that_breaks_is_brought_back_and_goes_on_where_hearing_stopped() {
+    let resuming = CallConfig { resume_max: Some(ms(20_000)), greeting: Some("Hello.".into()), ..config() };
+    let mut scene = Scene::with_carrier(resuming);
+    scene.when(0.1, created(R1, Q2));
+    scene.when(1.0, audio(R1, A1, 2_000));
+    scene.when(1.0, done(R1));
+    scene.skip();
+    scene.when(1.5, closed());
+    scene.expect(["plays 500ms", "close carrier"]);
+    scene.when(1.6, after_stream(CallStatus::InProgress));
+    scene.expect(["resume stream"]);
+    // The carrier may ask twice.
+    scene.when(1.7, after_stream(CallStatus::InProgress));
+    scene.until(9.0);
+    scene.expect([]);
+    scene.when(9.0, started());
+    scene.until(12.0);
+    // 500 ms were heard, of the 700 ms that were sent: the rest is 1,500 ms.
+    scene.expect(["plays 1500ms"]);
+    assert_eq!(scene.times_with("Greeting").len(), 1);
+}
+
+/// Breaks when a stream that does not come back keeps the call for ever, or shorter than it may take.
+#[test]
+fn n6_a_stream_that_does_not_come_back_ends_the_call() {
+    for (resume_max, ended) in [(None, 6.0), (Some(ms(20_000)), 21.0)] {
+        let mut scene = Scene::ready(CallConfig { resume_max, ..config() });
+        scene.when(1.0, closed());
+        scene.when(1.1, after_stream(CallStatus::InProgress));
+        scene.until(30.0);
+        assert_eq!(scene.times_of("ended StreamLost"), [ended]);
+    }
+}

@@ -300,6 +300,8 @@ impl Shell {
                 }
             }
             Effect::CloseModel => self.close_model(),
+            // Agents are configured without it: the answer after the stream is always the end.
+            Effect::ResumeStream => tracing::warn!("a stream cannot be brought back yet"),
             Effect::RecordCaller { at, audio } => self.recorder.caller(at, audio),
             Effect::RecordAgent { at, audio } => self.recorder.agent(at, audio),
             Effect::RecordCleared { at } => self.recorder.cleared(at),

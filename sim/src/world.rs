@@ -260,6 +260,7 @@ impl World {
                     self.to_carrier.send(FromPeer::Close, now);
                 }
                 Effect::CloseModel => self.model_open = false,
+                Effect::ResumeStream => {}
                 Effect::RecordCaller { at, audio } => self.recorded_caller.push((at, audio.to_vec())),
                 Effect::RecordAgent { at, audio } => {
                     self.recorded_agent.push(RecordedAgent::Audio { at, audio: audio.to_vec() });
