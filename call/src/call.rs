@@ -19,6 +19,7 @@ use crate::config::{CallConfig, CallFacts, Direction, ProtectGreeting, Turns};
 use crate::edits::{Edit, Edits};
 use crate::ending::{Bound, Ending, Facts, Goodbye, HangUp, Life, Pending};
 use crate::farewell;
+use crate::fingerprint::Fingerprint;
 use crate::id::{CommandId, Epoch, ItemId, RequestId, ResponseId};
 use crate::idle::{Idle, Silence};
 use crate::input::{
@@ -862,9 +863,8 @@ impl Call {
     fn on_done(&mut self, command: CommandId, outcome: Outcome) {
         match outcome {
             Outcome::HungUp => {
-                if let HangUp::Asked { reason, command: asked, .. } = self.ending.hang_up
-                    && asked == command
-                {
+                // Of an earlier attempt, too, that was given up too soon: the carrier agreed (H1).
+                if let HangUp::Asked { reason, .. } | HangUp::Retry { reason, .. } = self.ending.hang_up {
                     self.ending.hang_up = HangUp::Accepted { reason, since: self.now };
                 }
             }
@@ -931,6 +931,10 @@ impl Call {
     fn settle(&mut self) {
         self.playback.expire_marks(self.now, &self.config);
         self.settle_carrier();
+        if self.ending.is_over() {
+            // Whatever else was due at this moment is not any more (L9).
+            return;
+        }
         self.settle_model();
         self.settle_floor();
         self.settle_tools();
@@ -1660,12 +1664,14 @@ impl Call {
 
     /// What must hold after every input, in release too: a call that breaks a rule is given up rather than continued.
     fn check(&self) {
-        let checks = [self.playback.check(), self.uplink.check(), self.check_whole()];
-        for check in checks {
-            if let Err(broken) = check {
-                panic!("at {}: {broken}", self.now);
-            }
+        if let Some(broken) = self.broken_rule() {
+            panic!("at {}: {broken}", self.now);
         }
+    }
+
+    /// The rule that this call breaks, if it breaks one: what [`Call::handle_input`] asserts, and exploration looks for.
+    pub fn broken_rule(&self) -> Option<&'static str> {
+        [self.playback.check(), self.uplink.check(), self.check_whole()].into_iter().find_map(Result::err)
     }
 
     fn check_whole(&self) -> Result<(), &'static str> {
@@ -1680,6 +1686,92 @@ impl Call {
             return Err("N12: something waits without a limit, or a deadline stayed due");
         }
         Ok(())
+    }
+}
+
+/// What a call is to exploration (see [`crate::fingerprint`]).
+impl Call {
+    pub fn fingerprint(&self, print: &mut Fingerprint<'_>) {
+        let Call {
+            // One world, one kind of call.
+            config,
+            facts: _,
+            now,
+            // Taken before anything else happens: that is the contract.
+            outputs: _,
+            ending,
+            link,
+            uplink,
+            floor,
+            slot,
+            waiting,
+            overtaken,
+            not_before,
+            memory,
+            playback,
+            speaking,
+            edits,
+            tools,
+            idle,
+            transcript,
+            last_turn,
+            greeting,
+            greeting_response,
+            greeting_began,
+            carrier_recording,
+            call_max_reached,
+            // Whether a refusal is noted again.
+            refused: _,
+            // For the record.
+            caller_stopped: _,
+            // What they name is fresh, whatever the number.
+            next_request: _,
+            next_command: _,
+            // That it began is in `ending`; when is for the record, and no earlier than the greeting (B5).
+            stream_started: _,
+            audio_out: _,
+            dropped_out: _,
+            interruptions: _,
+            latency: _,
+            tool_runs: _,
+            usage: _,
+        } = self;
+        ending.fingerprint(print, config);
+        link.fingerprint(print, config);
+        uplink.fingerprint(print, config);
+        slot.fingerprint(print, config, |item| transcript.has_audio(item));
+        floor.fingerprint(print, config);
+        waiting.fingerprint(print);
+        print.put(overtaken.is_some());
+        if let Some(ask) = overtaken {
+            ask.fingerprint(print);
+        }
+        print.until_some(self.overtaken_deadline());
+        print.until_some(not_before.filter(|at| at > now));
+        playback.fingerprint(print, config);
+        memory.fingerprint(print);
+        print.ids(speaking.iter().copied());
+        tools.fingerprint(print, config);
+        edits.fingerprint(print);
+        idle.fingerprint(print, config);
+        transcript.fingerprint(print);
+        print.id_of(*last_turn);
+        match *greeting {
+            Greeting::Due => print.put(0),
+            Greeting::AfterCallee { until } => {
+                print.put(1);
+                print.until(until);
+            }
+            Greeting::Asked => print.put(2),
+        }
+        // Which response greets matters to its protection alone.
+        if config.protect_greeting != ProtectGreeting::None {
+            print.id_of(*greeting_response);
+            print.put(greeting_began.is_some());
+            print.until_some(self.protected_until());
+        }
+        print.put((*carrier_recording, *call_max_reached));
+        print.until_some(self.call_length_deadline());
     }
 }
 

@@ -6,6 +6,7 @@ pub mod config;
 mod edits;
 mod ending;
 pub mod farewell;
+pub mod fingerprint;
 pub mod id;
 mod idle;
 pub mod input;

@@ -1,6 +1,7 @@
 //! Is the model there? (R11, N1)
 
 use crate::config::CallConfig;
+use crate::fingerprint::Fingerprint;
 use crate::id::{Epoch, RequestId};
 use crate::time::CallTime;
 
@@ -39,5 +40,19 @@ impl Link {
             Link::Connecting { since, .. } | Link::Configuring { since, .. } => Some(since + config.configure_timeout),
             Link::None | Link::Ready { .. } | Link::Gone => None,
         }
+    }
+
+    pub fn fingerprint(self, print: &mut Fingerprint<'_>, config: &CallConfig) {
+        match self {
+            Link::None => print.put(0),
+            Link::Connecting { epoch, since: _ } => print.put((1, epoch)),
+            Link::Configuring { epoch, since: _, request } => {
+                print.put((2, epoch));
+                print.id(request);
+            }
+            Link::Ready { epoch } => print.put((3, epoch)),
+            Link::Gone => print.put(4),
+        }
+        print.until_some(self.deadline(config));
     }
 }

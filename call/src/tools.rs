@@ -1,6 +1,7 @@
 //! Function calls: run outside the call, answered exactly once, spoken about once all are answered (N2).
 
 use crate::config::CallConfig;
+use crate::fingerprint::Fingerprint;
 use crate::id::{CommandId, ResponseId, ToolCallId};
 use crate::time::CallTime;
 
@@ -118,5 +119,25 @@ impl Tools {
     /// The connection is gone, and with it the ids of its calls (N4).
     pub fn forget(&mut self) {
         self.calls.clear();
+    }
+
+    pub fn fingerprint(&self, print: &mut Fingerprint<'_>, config: &CallConfig) {
+        let Tools { calls } = self;
+        print.put(calls.len());
+        for ToolCall { call, response, name: _, since, state, speak } in calls {
+            print.id(*call);
+            print.id(*response);
+            print.put(*speak);
+            match state {
+                State::Running(command) => {
+                    print.put(0);
+                    print.id(*command);
+                    print.until(*since + config.tool_timeout);
+                }
+                // What it answered changes nothing here.
+                State::Answered(_) => print.put(1),
+                State::Told => print.put(2),
+            }
+        }
     }
 }
