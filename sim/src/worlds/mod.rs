@@ -42,7 +42,7 @@ pub struct Scope {
     pub delta_ms: u32,
     /// What a response may turn out to have said.
     pub replies: &'static [Reply],
-    /// That may become known after the response ended.
+    /// That may become known after the response ended, until the next one begins.
     pub late_transcripts: bool,
     /// Responses that the model begins by itself.
     pub own_responses: u8,
@@ -295,7 +295,7 @@ impl World {
         let id = response.id;
         let item = response.items.last();
         if item.is_some_and(|item| item.said.is_none() && item.deltas > 0)
-            && (!response.done || self.scope.late_transcripts)
+            && (!response.done || (self.scope.late_transcripts && self.is_newest(id)))
         {
             steps.extend(self.scope.replies.iter().map(|reply| Step::Says(id, *reply)));
         }
@@ -565,12 +565,18 @@ impl World {
         }
         let late = self.scope.late_transcripts && !self.scope.replies.is_empty();
         let watch = &self.watch;
+        let newest = self.model.responses.last().map(|response| response.id);
         self.model.responses.retain(|response| {
-            let speaks = |item: &Item| late && item.said.is_none() && item.deltas > 0;
+            let is_newest = newest == Some(response.id);
+            let speaks = |item: &Item| late && is_newest && item.said.is_none() && item.deltas > 0;
             !response.done
                 || response.items.iter().any(|item| speaks(item) || watch.may_be_asked_about(item))
-                || (response.is_goodbye() && !response.cancelled)
+                || (!response.cancelled && (is_newest || watch.goodbye_pending))
         });
+    }
+
+    fn is_newest(&self, response: ResponseId) -> bool {
+        self.model.responses.last().is_some_and(|newest| newest.id == response)
     }
 
     fn item(&mut self) -> ItemId {

@@ -26,8 +26,8 @@ fn config() -> CallConfig {
         response_max: Duration::MAX,
         cancel_timeout: Duration::MAX,
         floor_max: Duration::MAX,
-        hold_max: ms(100),
-        hold_transcript_wait: ms(100),
+        hold_max: ms(60),
+        hold_transcript_wait: ms(40),
         stream_lost_grace: ms(100),
         hang_up_attempts: 2,
         hang_up_retry: ms(100),
@@ -79,6 +79,8 @@ fn quiet(name: &'static str) -> Scope {
 fn goodbye() -> Scope {
     Scope {
         replies: &[Reply::Plain, Reply::Goodbye],
+        deltas: 1,
+        delta_ms: 60,
         late_transcripts: true,
         utterances: 1,
         said: &[Said::Nothing, Said::Words, Said::Farewell],

@@ -66,7 +66,7 @@ pub(super) struct Watch {
     /// A create that answers the caller is on its way.
     answering: bool,
 
-    goodbye_pending: bool,
+    pub goodbye_pending: bool,
     goodbyes_that_came_to_nothing: u8,
     hang_up: HangUp,
     hang_ups: u32,
@@ -484,6 +484,8 @@ impl World {
         if self.model.responses.iter().any(|response| !response.done) {
             watch.breaks("R2: a request while a response is active");
         }
+        // It would not be asked for if anything were undecided.
+        watch.held = false;
         if !matches!(reason, Reason::Greeting | Reason::Say) {
             watch.answering = true;
         }
