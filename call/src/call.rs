@@ -50,7 +50,7 @@ pub struct Call {
     slot: Slot,
     waiting: Waiting,
     /// Asked for, but the model began another response by itself first: its rejection is on the way (R8).
-    overtaken: Option<Ask>,
+    overtaken: Option<Overtaken>,
     /// No create goes out before this moment: one collided with a response that we know nothing of (the end of any
     /// response frees it too), or the model asked for patience.
     not_before: Option<CallTime>,
@@ -95,6 +95,14 @@ enum Greeting {
     /// Outbound: the callee's first words are waited for.
     AfterCallee { until: CallTime },
     Asked,
+}
+
+/// A create to which the model has not answered, and which does not occupy the slot any more.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Overtaken {
+    ask: Ask,
+    /// To be cancelled if it begins after all (B6); its reason waits already.
+    cancel: bool,
 }
 
 /// Whether the carrier's recording was asked for (C1).
@@ -568,14 +576,17 @@ impl Call {
     }
 
     fn on_response_created(&mut self, response: ResponseId, request: Option<RequestId>) {
-        if self.overtaken.as_ref().is_some_and(|ask| Some(ask.request) == request) {
+        if let Some(Overtaken { ask, cancel }) = self.overtaken.take_if(|overtaken| Some(overtaken.ask.request) == request) {
             // It was not rejected after all: the one that overtook it is over.
-            let ask = self.overtaken.take();
             if let Slot::Active(active) | Slot::Cancelling { active, .. } = std::mem::take(&mut self.slot) {
                 self.note(Note::Odd("a response began before the one before it was done"));
                 self.retire(active, true);
             }
-            return self.activate(response, ask);
+            self.activate(response, Some(ask));
+            if cancel {
+                self.cancel_response();
+            }
+            return;
         }
         if self.is_known(response) {
             return self.note(Note::Odd("a response began twice"));
@@ -591,8 +602,7 @@ impl Call {
                 // The model was faster. Its own response answers the caller just as well; a tool's result it does not
                 // know of (RACES a). Ours will be rejected.
                 let automatic = (ask.reason == Reason::CallerTurn).then(|| ask.clone());
-                // What was to be cancelled is waiting again already.
-                self.overtaken = (!cancel).then_some(ask);
+                self.overtaken = Some(Overtaken { ask, cancel });
                 self.activate(response, automatic);
                 if cancel {
                     self.cancel_response();
@@ -799,7 +809,7 @@ impl Call {
             // A rejected configuration is our mistake; nothing will come of asking again.
             return self.give_the_model_up();
         }
-        if self.overtaken.as_ref().is_some_and(|ask| Some(ask.request) == request) {
+        if self.overtaken.as_ref().is_some_and(|overtaken| Some(overtaken.ask.request) == request) {
             return self.overtaken_came_to_nothing();
         }
         if error == ModelError::NothingToCancel && !self.is_cancelled_by(request) {
@@ -840,7 +850,10 @@ impl Call {
     /// The model's own response came first, and ours was rejected: that one answered the caller just as well, but it
     /// knew of nothing else (RACES a).
     fn overtaken_came_to_nothing(&mut self) {
-        let Some(ask) = self.overtaken.take() else { return };
+        let Some(Overtaken { ask, cancel }) = self.overtaken.take() else { return };
+        if cancel {
+            return;
+        }
         self.note(Note::Collided { request: ask.request, reason: ask.reason });
         if ask.reason != Reason::CallerTurn {
             self.ask_later(&ask);
@@ -1648,7 +1661,7 @@ impl Call {
 
     /// When a create that was overtaken must have been rejected, or begun (R10).
     fn overtaken_deadline(&self) -> Option<CallTime> {
-        self.overtaken.as_ref().map(|ask| ask.at + self.config.requested_timeout)
+        self.overtaken.as_ref().map(|overtaken| overtaken.ask.at + self.config.requested_timeout)
     }
 
     fn greeting_deadline(&self) -> Option<CallTime> {
@@ -1743,7 +1756,8 @@ impl Call {
         floor.fingerprint(print, config);
         waiting.fingerprint(print);
         print.put(overtaken.is_some());
-        if let Some(ask) = overtaken {
+        if let Some(Overtaken { ask, cancel }) = overtaken {
+            print.put(*cancel);
             ask.fingerprint(print);
         }
         print.until_some(self.overtaken_deadline());

@@ -34,7 +34,7 @@ const EPOCH: Epoch = Epoch(1);
 pub struct Scope {
     pub name: &'static str,
     pub config: CallConfig,
-    /// A turn of the caller was committed when the world begins; otherwise the greeting is due.
+    /// A turn of the caller was committed when the world begins; otherwise the agent greets, or nobody speaks.
     pub asked: bool,
     /// Items of speech in a response, deltas of each, and how long one is.
     pub items: u8,
@@ -465,7 +465,8 @@ impl World {
         let cancel = done.cancel.filter(|_| !done.cancelled);
         let came_to_nothing = done.items.iter().all(|item| item.accepted == 0);
         self.model.too_late = cancel.or(self.model.too_late);
-        if came_to_nothing && self.response(response).reason == Some(Reason::Farewell) {
+        let done = self.response(response).clone();
+        if came_to_nothing && !done.cancelled && (done.is_goodbye() || (done.answers && self.watch.caller_said_goodbye)) {
             self.watch.goodbye_came_to_nothing();
         }
         self.tell(ModelInput::ResponseDone { response, status, usage: Usage::default() });
@@ -749,6 +750,7 @@ impl Explorable for World {
                 self.give(Input::TimePassed);
             }
         }
+        self.watch.step_ends();
         self.forget();
     }
 

@@ -6,13 +6,9 @@
 use std::time::Duration;
 
 use call::CallConfig;
+use call::config::ProtectGreeting;
 
 use super::{Length, Reply, Said, Scope, ms};
-
-/// All worlds.
-pub fn all() -> Vec<Scope> {
-    vec![goodbye(), hold(), hang_up()]
-}
 
 /// Two frames ahead, a mark every two, and no limit but those that playing itself needs.
 fn config() -> CallConfig {
@@ -76,7 +72,7 @@ fn quiet(name: &'static str) -> Scope {
 }
 
 /// Goodbye × end of audio × transcript × interruption × marks (H2, H5–H8): the inherited design's own world.
-fn goodbye() -> Scope {
+pub fn goodbye() -> Scope {
     Scope {
         replies: &[Reply::Plain, Reply::Goodbye],
         deltas: 1,
@@ -84,7 +80,6 @@ fn goodbye() -> Scope {
         late_transcripts: true,
         utterances: 1,
         said: &[Said::Nothing, Said::Words, Said::Farewell],
-        marks_get_lost: true,
         sometimes: &[
             "goodbye, via audio.done",
             "goodbye, via transcript.done",
@@ -99,11 +94,13 @@ fn goodbye() -> Scope {
 }
 
 /// Speech × what it turns out to be × marks × resuming × interruption (B1–B4).
-fn hold() -> Scope {
+pub fn hold() -> Scope {
     Scope {
+        deltas: 1,
+        delta_ms: 60,
         announcements: true,
         utterances: 2,
-        said: &[Said::Nothing, Said::BackChannel, Said::Words, Said::Unknown],
+        said: &[Said::Nothing, Said::BackChannel, Said::Words],
         lengths: &[Length::Short, Length::Long],
         sometimes: &[
             "a hold",
@@ -120,7 +117,7 @@ fn hold() -> Scope {
 }
 
 /// Goodbye × operator × failing hang-ups × the carrier's stop and statuses (H1, H3, H10, L7, L9).
-fn hang_up() -> Scope {
+pub fn hang_up() -> Scope {
     Scope {
         deltas: 1,
         replies: &[Reply::Goodbye],
@@ -138,5 +135,132 @@ fn hang_up() -> Scope {
             "ended by a lost stream",
         ],
         ..quiet("hang-up")
+    }
+}
+
+/// Collision × operator's text × interruption (R1–R4, R8, B6).
+pub fn asking() -> Scope {
+    Scope {
+        deltas: 1,
+        own_responses: 1,
+        utterances: 1,
+        texts: 1,
+        sometimes: &["a request after one that collided", "an operator's text is asked for", "an interruption"],
+        ..quiet("asking")
+    }
+}
+
+/// Failure × empty response × interruption × cancellation that comes too late (R10, B6).
+pub fn failing() -> Scope {
+    Scope {
+        deltas: 1,
+        rejections: 1,
+        failures: 1,
+        empty: 1,
+        utterances: 2,
+        sometimes: &["a response that came to nothing twice", "a turn is answered", "an interruption"],
+        ..quiet("failing")
+    }
+}
+
+/// Tool result × end of the call by tool × time-out × interruption (N2, H11).
+pub fn tools() -> Scope {
+    Scope {
+        config: CallConfig { tool_timeout: ms(100), ..config() },
+        deltas: 1,
+        tools: 1,
+        end_calls: 1,
+        utterances: 1,
+        sometimes: &[
+            "a tool is run",
+            "a tool's output is told",
+            "a tool's result is spoken about",
+            "a goodbye is asked for",
+            "a goodbye is withdrawn",
+            "ended by goodbye",
+            "an interruption",
+        ],
+        ..quiet("tools")
+    }
+}
+
+/// Model loss × its deadlines × goodbye × speech that never stops × the carrier's stop (R9, R10, N4, L7).
+pub fn loss() -> Scope {
+    Scope {
+        config: CallConfig {
+            requested_timeout: ms(100),
+            first_audio_timeout: ms(100),
+            response_max: ms(200),
+            cancel_timeout: ms(100),
+            floor_max: ms(200),
+            ..config()
+        },
+        deltas: 1,
+        replies: &[Reply::Goodbye],
+        model_loss: true,
+        utterances: 1,
+        said: &[Said::Nothing, Said::Words],
+        stream_stops: true,
+        sometimes: &["goodbye, unspoken", "ended by the model", "ended by goodbye", "ended by a lost stream"],
+        ..quiet("loss")
+    }
+}
+
+/// Greeting × its protection × speech × texts that do not wait (G1, B5, R3).
+pub fn greeting() -> Scope {
+    Scope {
+        config: CallConfig {
+            greeting: Some("Hello.".to_owned()),
+            protect_greeting: ProtectGreeting::First(ms(40)),
+            carrier_recording: true,
+            ..config()
+        },
+        asked: false,
+        deltas: 1,
+        utterances: 1,
+        said: &[Said::Nothing, Said::Words],
+        forced_texts: 1,
+        sometimes: &["a turn is answered", "an operator's text is asked for", "an interruption", "a hold"],
+        ..quiet("greeting")
+    }
+}
+
+/// Silence × a goodbye asked for that fails, or is answered by the caller (N8, H2, H7).
+pub fn silence() -> Scope {
+    Scope {
+        config: CallConfig { silence_max: Some(ms(100)), ..config() },
+        asked: false,
+        deltas: 1,
+        failures: 2,
+        utterances: 1,
+        sometimes: &[
+            "silence is broken",
+            "a goodbye is asked for",
+            "a goodbye that came to nothing",
+            "goodbye, unspoken",
+            "ended by silence",
+            "a goodbye is withdrawn",
+        ],
+        ..quiet("silence")
+    }
+}
+
+/// Marks in order, late, lost and flushed × items × interruption × cancellation (A2–A8, B1, B2).
+pub fn marks() -> Scope {
+    Scope {
+        items: 2,
+        deltas: 1,
+        announcements: true,
+        utterances: 1,
+        said: &[Said::Nothing, Said::Words],
+        marks_get_lost: true,
+        marks_come_late: true,
+        sometimes: &[
+            "a mark is lost",
+            "playing goes on after a hold",
+            "an item heard in part is truncated",
+            "an unheard item is deleted",
+        ],
+        ..quiet("marks")
     }
 }

@@ -70,8 +70,7 @@ pub(super) struct Watch {
     goodbyes_that_came_to_nothing: u8,
     hang_up: HangUp,
     hang_ups: u32,
-    goodbye_withdrawn: bool,
-    interrupted: bool,
+    collided: bool,
     recordings: u8,
     /// Function calls that the model got no output for.
     pub tool_calls: Vec<(ToolCallId, ResponseId)>,
@@ -223,14 +222,18 @@ impl Watch {
     /// Whether a hold is undecided that has something to decide about. One in which all was heard after all, and
     /// nothing more is coming, may be decided without a word.
     fn is_held(&self) -> bool {
-        self.held && (self.generating || self.cut_off || self.next.max(self.dead) != self.kept)
+        let unsent = self.next.max(self.dead) != self.kept;
+        self.held && (self.generating || self.cut_off || unsent || self.goodbye_pending)
+    }
+
+    pub fn step_ends(&mut self) {
+        self.held = self.is_held();
     }
 
     /// Everything accepted so far is over (B1).
     fn interrupts(&mut self) {
         self.dead = self.kept;
         self.held = false;
-        self.interrupted = true;
     }
 
     // ── Rules ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -296,8 +299,7 @@ impl Watch {
             hang_up,
             hang_ups,
             // Only for what must be seen sometimes.
-            goodbye_withdrawn: _,
-            interrupted: _,
+            collided: _,
             recordings,
             tool_calls,
         } = self;
@@ -371,6 +373,9 @@ impl World {
                     watch.breaks("L7: the model's socket closed twice");
                 }
                 watch.model_given_up = true;
+                // Nobody can say any more when the caller stops (N4).
+                watch.held = false;
+                watch.caller_speaking = false;
             }
             Output::Note(note) => self.watch_note(note),
             Output::Ended(reason) => {
@@ -484,10 +489,11 @@ impl World {
         if self.model.responses.iter().any(|response| !response.done) {
             watch.breaks("R2: a request while a response is active");
         }
-        // It would not be asked for if anything were undecided.
-        watch.held = false;
         if !matches!(reason, Reason::Greeting | Reason::Say) {
             watch.answering = true;
+        }
+        if std::mem::take(&mut watch.collided) {
+            watch.happened.push("a request after one that collided");
         }
         watch.happened.push(match reason {
             Reason::Greeting => "a greeting",
@@ -541,11 +547,10 @@ impl World {
             Note::GoodbyeWithdrawn => {
                 watch.goodbye_pending = false;
                 watch.held = false;
-                watch.goodbye_withdrawn = true;
                 watch.happened.push("a goodbye is withdrawn");
             }
             Note::GoodbyeDone { via } => self.watch_goodbye(*via),
-            Note::Collided { .. } => watch.happened.push("a collision"),
+            Note::Collided { .. } => watch.collided = true,
             Note::NotAsking { guard: Guard::GoodbyePending, .. } => {
                 watch.happened.push("a request that a goodbye stops");
             }
