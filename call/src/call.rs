@@ -19,6 +19,7 @@ use crate::config::{CallConfig, CallFacts, Direction, ProtectGreeting, Turns};
 use crate::edits::{Edit, Edits};
 use crate::ending::{Bound, Ending, Facts, Goodbye, HangUp, Life, Pending};
 use crate::farewell;
+use crate::fingerprint::Fingerprint;
 use crate::id::{CommandId, Epoch, ItemId, RequestId, ResponseId};
 use crate::idle::{Idle, Silence};
 use crate::input::{
@@ -58,7 +59,7 @@ pub struct Call {
     slot: Slot,
     waiting: Waiting,
     /// Asked for, but the model began another response by itself first: its rejection is on the way (R8).
-    overtaken: Option<Ask>,
+    overtaken: Option<Overtaken>,
     /// No create goes out before this moment: one collided with a response that we know nothing of (the end of any
     /// response frees it too), or the model asked for patience.
     not_before: Option<CallTime>,
@@ -104,6 +105,14 @@ enum Greeting {
         until: CallTime,
     },
     Asked,
+}
+
+/// A create to which the model has not answered, and which does not occupy the slot any more.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Overtaken {
+    ask: Ask,
+    /// To be cancelled if it begins after all (B6); its reason waits already.
+    cancel: bool,
 }
 
 /// Whether the carrier's recording was asked for (C1).
@@ -520,7 +529,7 @@ impl Call {
         self.edits = Edits::default();
         self.tools.lose_session();
         self.not_before = None;
-        if let Some(ask) = self.overtaken.take() {
+        if let Some(Overtaken { ask, cancel: false }) = self.overtaken.take() {
             self.ask_later(&ask);
         }
         match std::mem::take(&mut self.slot) {
@@ -685,14 +694,17 @@ impl Call {
     }
 
     fn on_response_created(&mut self, response: ResponseId, request: Option<RequestId>) {
-        if self.overtaken.as_ref().is_some_and(|ask| Some(ask.request) == request) {
+        if let Some(Overtaken { ask, cancel }) = self.overtaken.take_if(|overtaken| Some(overtaken.ask.request) == request) {
             // It was not rejected after all: the one that overtook it is over.
-            let ask = self.overtaken.take();
             if let Slot::Active(active) | Slot::Cancelling { active, .. } = std::mem::take(&mut self.slot) {
                 self.note(Note::Odd("a response began before the one before it was done"));
                 self.retire(active, true);
             }
-            return self.activate(response, ask);
+            self.activate(response, Some(ask));
+            if cancel {
+                self.cancel_response();
+            }
+            return;
         }
         if self.is_known(response) {
             return self.note(Note::Odd("a response began twice"));
@@ -708,8 +720,7 @@ impl Call {
                 // The model was faster. Its own response answers the caller just as well; a tool's result it does not
                 // know of (RACES a). Ours will be rejected.
                 let automatic = (ask.reason == Reason::CallerTurn).then(|| ask.clone());
-                // What was to be cancelled is waiting again already.
-                self.overtaken = (!cancel).then_some(ask);
+                self.overtaken = Some(Overtaken { ask, cancel });
                 self.activate(response, automatic);
                 if cancel {
                     self.cancel_response();
@@ -914,7 +925,7 @@ impl Call {
             // A rejected configuration is our mistake; nothing will come of asking again.
             return self.give_the_model_up();
         }
-        if self.overtaken.as_ref().is_some_and(|ask| Some(ask.request) == request) {
+        if self.overtaken.as_ref().is_some_and(|overtaken| Some(overtaken.ask.request) == request) {
             return self.overtaken_came_to_nothing();
         }
         if error == ModelError::NothingToCancel && !self.is_cancelled_by(request) {
@@ -955,7 +966,10 @@ impl Call {
     /// The model's own response came first, and ours was rejected: that one answered the caller just as well, but it
     /// knew of nothing else (RACES a).
     fn overtaken_came_to_nothing(&mut self) {
-        let Some(ask) = self.overtaken.take() else { return };
+        let Some(Overtaken { ask, cancel }) = self.overtaken.take() else { return };
+        if cancel {
+            return;
+        }
         self.note(Note::Collided { request: ask.request, reason: ask.reason });
         if ask.reason != Reason::CallerTurn {
             self.ask_later(&ask);
@@ -978,9 +992,8 @@ impl Call {
     fn on_done(&mut self, command: CommandId, outcome: Outcome) {
         match outcome {
             Outcome::HungUp => {
-                if let HangUp::Asked { reason, command: asked, .. } = self.ending.hang_up
-                    && asked == command
-                {
+                // Of an earlier attempt, too, that was given up too soon: the carrier agreed (H1).
+                if let HangUp::Asked { reason, .. } | HangUp::Retry { reason, .. } = self.ending.hang_up {
                     self.ending.hang_up = HangUp::Accepted { reason, since: self.now };
                 }
             }
@@ -1043,6 +1056,7 @@ impl Call {
         self.playback.expire_marks(self.now, &self.config);
         self.settle_carrier();
         if self.ending.is_over() {
+            // Whatever else was due at this moment is not any more (L9).
             return;
         }
         self.settle_model();
@@ -1835,7 +1849,7 @@ impl Call {
 
     /// When a create that was overtaken must have been rejected, or begun (R10).
     fn overtaken_deadline(&self) -> Option<CallTime> {
-        self.overtaken.as_ref().map(|ask| ask.at + self.config.requested_timeout)
+        self.overtaken.as_ref().map(|overtaken| overtaken.ask.at + self.config.requested_timeout)
     }
 
     fn pipeline_deadline(&self) -> Option<CallTime> {
@@ -1855,12 +1869,14 @@ impl Call {
 
     /// What must hold after every input, in release too: a call that breaks a rule is given up rather than continued.
     fn check(&self) {
-        let checks = [self.playback.check(), self.uplink.check(), self.check_whole()];
-        for check in checks {
-            if let Err(broken) = check {
-                panic!("at {}: {broken}", self.now);
-            }
+        if let Some(broken) = self.broken_rule() {
+            panic!("at {}: {broken}", self.now);
         }
+    }
+
+    /// The rule that this call breaks, if it breaks one: what [`Call::handle_input`] asserts, and exploration looks for.
+    pub fn broken_rule(&self) -> Option<&'static str> {
+        [self.playback.check(), self.uplink.check(), self.check_whole()].into_iter().find_map(Result::err)
     }
 
     fn check_whole(&self) -> Result<(), &'static str> {
@@ -1876,6 +1892,107 @@ impl Call {
             return Err("N12: something waits without a limit, or a deadline stayed due");
         }
         Ok(())
+    }
+}
+
+/// What a call is to exploration (see [`crate::fingerprint`]).
+impl Call {
+    pub fn fingerprint(&self, print: &mut Fingerprint<'_>) {
+        let Call {
+            // One world, one kind of call.
+            config,
+            facts: _,
+            now,
+            // Taken before anything else happens: that is the contract.
+            outputs: _,
+            ending,
+            link,
+            // The next connection is a fresh one, whatever its number.
+            epochs: _,
+            outage,
+            // Only whether what is known is of a lost session, below.
+            last_item: _,
+            lost_items,
+            uplink,
+            floor,
+            slot,
+            waiting,
+            overtaken,
+            not_before,
+            memory,
+            playback,
+            speaking,
+            edits,
+            tools,
+            keypad,
+            // Both only look, and tell.
+            pipeline: _,
+            goodbye_waits: _,
+            idle,
+            transcript,
+            last_turn,
+            greeting,
+            greeting_response,
+            greeting_began,
+            carrier_recording,
+            call_max_reached,
+            // Whether a refusal is noted again.
+            refused: _,
+            // For the record.
+            caller_stopped: _,
+            // What they name is fresh, whatever the number.
+            next_request: _,
+            next_command: _,
+            // That it began is in `ending`; when is for the record, and no earlier than the greeting (B5).
+            stream_started: _,
+            tally: _,
+        } = self;
+        ending.fingerprint(print, config);
+        link.fingerprint(print, config);
+        uplink.fingerprint(print, config);
+        slot.fingerprint(print, config, |item| transcript.has_audio(item));
+        floor.fingerprint(print, config);
+        waiting.fingerprint(print);
+        print.put(overtaken.is_some());
+        if let Some(Overtaken { ask, cancel }) = overtaken {
+            print.put(*cancel);
+            ask.fingerprint(print);
+        }
+        print.until_some(self.overtaken_deadline());
+        print.until_some(not_before.filter(|at| at > now));
+        playback.fingerprint(print, config);
+        memory.fingerprint(print);
+        print.ids(speaking.iter().copied());
+        tools.fingerprint(print, config);
+        keypad.fingerprint(print, config);
+        print.put(outage.is_some());
+        if let Some(outage) = outage {
+            outage.fingerprint(print, config);
+        }
+        for part in playback.items(*now) {
+            print.put(lost_items.is_some_and(|lost| part.item <= lost));
+        }
+        print.put(lost_items.is_some());
+        edits.fingerprint(print);
+        idle.fingerprint(print, config);
+        transcript.fingerprint(print);
+        print.id_of(*last_turn);
+        match *greeting {
+            Greeting::Due => print.put(0),
+            Greeting::AfterCallee { until } => {
+                print.put(1);
+                print.until(until);
+            }
+            Greeting::Asked => print.put(2),
+        }
+        // Which response greets matters to its protection alone.
+        if config.protect_greeting != ProtectGreeting::None {
+            print.id_of(*greeting_response);
+            print.put(greeting_began.is_some());
+            print.until_some(self.protected_until());
+        }
+        print.put((*carrier_recording, *call_max_reached));
+        print.until_some(self.call_length_deadline());
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::fingerprint::Fingerprint;
 use crate::id::{ItemId, RequestId};
 use crate::output::ModelOutput;
 
@@ -53,5 +54,35 @@ impl Edits {
     /// The next to be sent once more. It is not remembered: a second rejection is only warned about.
     pub fn next_repeat(&mut self) -> Option<Edit> {
         self.rejected.pop_front()
+    }
+
+    /// One that nobody can reject any more is as good as forgotten, while there are fewer than are forgotten anyway.
+    pub fn fingerprint(&self, print: &mut Fingerprint<'_>) {
+        let Edits { sent, rejected } = self;
+        let open: Vec<_> = sent.iter().filter(|(request, _)| print.knows(*request)).collect();
+        print.put(open.len());
+        for (request, edit) in open {
+            print.id(*request);
+            edit.fingerprint(print);
+        }
+        print.put(rejected.len());
+        for edit in rejected {
+            edit.fingerprint(print);
+        }
+    }
+}
+
+impl Edit {
+    fn fingerprint(self, print: &mut Fingerprint<'_>) {
+        match self {
+            Edit::Truncate { item, heard_ms } => {
+                print.put(heard_ms);
+                print.id(item);
+            }
+            Edit::Delete { item } => {
+                print.put(0);
+                print.id(item);
+            }
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! up now is asked of the state after every input ([`Ending::goodbye_is_due`]), so the order of events cannot matter.
 
 use crate::config::CallConfig;
+use crate::fingerprint::Fingerprint;
 use crate::id::{CommandId, RequestId, ResponseId};
 use crate::output::{EndReason, Via};
 use crate::time::CallTime;
@@ -172,6 +173,47 @@ impl Ending {
 
     pub fn is_streaming(&self) -> bool {
         matches!(self.life, Life::Streaming { .. })
+    }
+
+    pub fn fingerprint(&self, print: &mut Fingerprint<'_>, config: &CallConfig) {
+        let Ending { life, goodbye, hang_up } = self;
+        match *life {
+            Life::Made => print.put(0),
+            Life::Announced { since } => {
+                print.put(1);
+                print.until(since + config.announced_max);
+            }
+            // Since when matters to the length of the call, which `Call` puts in.
+            Life::Streaming { since: _ } => print.put(2),
+            Life::StreamLost { since: _, resuming, in_progress } => {
+                print.put((3, resuming, in_progress));
+                print.until_some(self.deadline(config));
+            }
+            Life::Ended(reason) => print.put((4, reason)),
+        }
+        match *goodbye {
+            Goodbye::None => print.put(0),
+            Goodbye::Wanted { why, again } => print.put((1, why, again)),
+            Goodbye::Pending(Pending { why, bound, via, again }) => {
+                print.put((2, why, via, again));
+                match bound {
+                    Bound::Request(request) => print.id(request),
+                    Bound::Response(response) => print.id(response),
+                }
+                print.put(matches!(bound, Bound::Response(_)));
+            }
+            Goodbye::Unspoken { why } => print.put((3, why)),
+        }
+        match *hang_up {
+            HangUp::No => print.put(0),
+            HangUp::Asked { reason, attempt, command, since: _ } => {
+                print.put((1, reason, attempt));
+                print.id(command);
+            }
+            HangUp::Retry { reason, attempt, at: _ } => print.put((2, reason, attempt)),
+            HangUp::Accepted { reason, since: _ } => print.put((3, reason)),
+        }
+        print.until_some(hang_up.deadline(config));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Silence: nobody speaks, and nothing is on its way (N8).
 
 use crate::config::CallConfig;
+use crate::fingerprint::Fingerprint;
 use crate::time::CallTime;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -38,5 +39,14 @@ impl Idle {
 
     pub fn deadline(&self, config: &CallConfig) -> Option<CallTime> {
         Some(self.quiet_since? + config.silence_max?)
+    }
+
+    /// Nothing at all when silence never comes to anything.
+    pub fn fingerprint(&self, print: &mut Fingerprint<'_>, config: &CallConfig) {
+        let Idle { quiet_since: _, prompted } = self;
+        if config.silence_max.is_some() {
+            print.until_some(self.deadline(config));
+            print.put(*prompted);
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::config::{CallConfig, Keys};
+use crate::fingerprint::Fingerprint;
 use crate::time::CallTime;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -66,5 +67,12 @@ impl Keypad {
         if !entry.is_empty() && self.entries.len() < ENTRIES_MAX {
             self.entries.push_back(entry);
         }
+    }
+
+    pub fn fingerprint(&self, print: &mut Fingerprint<'_>, config: &CallConfig) {
+        // Which keys they are, is told and not looked at.
+        let Keypad { pressed, last: _, entries } = self;
+        print.put((pressed.len(), entries.len()));
+        print.until_some(self.deadline(config));
     }
 }

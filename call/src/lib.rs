@@ -6,6 +6,7 @@ pub mod config;
 mod edits;
 mod ending;
 pub mod farewell;
+pub mod fingerprint;
 pub mod g711;
 pub mod id;
 mod idle;

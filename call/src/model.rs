@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::CallConfig;
+use crate::fingerprint::Fingerprint;
 use crate::id::{Epoch, RequestId};
 use crate::time::CallTime;
 
@@ -56,6 +57,21 @@ impl Link {
             Link::None | Link::Ready { .. } | Link::Gone => None,
         }
     }
+
+    pub fn fingerprint(self, print: &mut Fingerprint<'_>, config: &CallConfig) {
+        match self {
+            Link::None => print.put(0),
+            Link::Connecting { epoch, since: _ } => print.put((1, epoch)),
+            Link::Configuring { epoch, since: _, request } => {
+                print.put((2, epoch));
+                print.id(request);
+            }
+            Link::Ready { epoch } => print.put((3, epoch)),
+            Link::Gone => print.put(4),
+            Link::Lost { again_at: _ } => print.put(5),
+        }
+        print.until_some(self.deadline(config));
+    }
 }
 
 /// The time without a model, from its loss until it is configured again (N4).
@@ -85,5 +101,12 @@ impl Outage {
     /// When there is no hope any more.
     pub fn ends(&self, config: &CallConfig) -> Option<CallTime> {
         Some(self.since + config.reconnect_max?)
+    }
+
+    pub fn fingerprint(self, print: &mut Fingerprint<'_>, config: &CallConfig) {
+        let Outage { since, attempts, filled } = self;
+        print.put((attempts, filled));
+        print.until(since + config.filler_after);
+        print.until_some(self.ends(config));
     }
 }

@@ -18,6 +18,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::config::CallConfig;
+use crate::fingerprint::Fingerprint;
 use crate::id::{ItemId, MarkId, ResponseId};
 use crate::output::Span;
 use crate::time::CallTime;
@@ -495,6 +496,44 @@ impl Playback {
             && segment.end() <= self.confirmed
         {
             self.segments.pop_front();
+        }
+    }
+
+    pub fn fingerprint(&self, print: &mut Fingerprint<'_>, config: &CallConfig) {
+        let Playback {
+            segments,
+            in_flight,
+            accepted,
+            sent,
+            confirmed,
+            pace_end,
+            // Only whether a mark is of this epoch matters, and marks are names.
+            epoch,
+            marks_sent: _,
+            bytes_since_mark,
+            paused,
+            kept,
+            frames_sent: _,
+        } = self;
+        // Places count from what was confirmed, positions at the driver from what it keeps.
+        print.put((*accepted - *confirmed, *sent - *confirmed, *paused));
+        // A pace that lies behind does not hold the next frame up, and is caught up with by it.
+        print.until(*pace_end);
+        // Enough for a mark, or not yet.
+        print.put(playing_time(u64::from(*bytes_since_mark)).min(config.mark_every));
+        print.put(segments.len());
+        for Segment { place, len, kept_at, owner, item_offset, closed } in segments {
+            print.put((place.wrapping_sub(*confirmed), *len, *kept - *kept_at, *item_offset, *closed));
+            print.id_of(owner.response());
+            print.id_of(owner.item());
+        }
+        print.put(in_flight.len());
+        // When a frame was sent is asked only to keep `play_end` from lying before, when a later moment is known.
+        for InFlight { end, audio_bytes, played_bytes, sent_at: _, play_end, mark } in in_flight {
+            print.put((*end - *confirmed, *audio_bytes, *played_bytes));
+            // Of one that was played, the grace is what is left.
+            print.until(*play_end + config.mark_grace);
+            print.id_of(mark.map(|seq| MarkId { epoch: *epoch, seq }));
         }
     }
 }

@@ -10,6 +10,8 @@
 
 use std::collections::VecDeque;
 
+use crate::config::CallConfig;
+use crate::fingerprint::Fingerprint;
 use crate::id::{ItemId, RequestId, ResponseId};
 use crate::input::ItemKind;
 use crate::output::Reason;
@@ -147,6 +149,67 @@ impl Slot {
             Slot::Idle | Slot::Active(_) => false,
         }
     }
+
+    /// `has_audio`: whether audio of this item was ever accepted.
+    pub fn fingerprint(&self, print: &mut Fingerprint<'_>, config: &CallConfig, has_audio: impl Fn(ItemId) -> bool) {
+        match self {
+            Slot::Idle => print.put(0),
+            Slot::Requested { ask, cancel } => {
+                print.put((1, *cancel));
+                ask.fingerprint(print);
+                print.until(ask.at + config.requested_timeout);
+            }
+            Slot::Active(active) => {
+                print.put(2);
+                active.fingerprint(print, config, has_audio);
+            }
+            Slot::Cancelling { active, since, request } => {
+                print.put(3);
+                active.fingerprint(print, config, has_audio);
+                print.until(*since + config.cancel_timeout);
+                print.id(*request);
+            }
+        }
+    }
+}
+
+impl Ask {
+    pub fn fingerprint(&self, print: &mut Fingerprint<'_>) {
+        // How long ago matters only to what waits for its beginning, which puts in the deadline.
+        let Ask { request, reason, text, answers, tool, at: _, again } = self;
+        print.id(*request);
+        print.put((*reason, text, *tool, *again));
+        print.id_of(*answers);
+    }
+}
+
+impl Active {
+    fn fingerprint(&self, print: &mut Fingerprint<'_>, config: &CallConfig, has_audio: impl Fn(ItemId) -> bool) {
+        let Active { response, ask, since, first_output, spoke, sent, called_tools, ends_call, items, said } = self;
+        print.id(*response);
+        print.put(ask.is_some());
+        if let Some(ask) = ask {
+            ask.fingerprint(print);
+        }
+        // When its first output came is for the record; that it came lifts the first deadline.
+        print.until_some(first_output.is_none().then_some(*since + config.first_audio_timeout));
+        print.until(*since + config.response_max);
+        print.put((*spoke, *sent, *called_tools, *ends_call, items.len()));
+        for (item, kind) in items {
+            print.id(*item);
+            print.put((*kind, has_audio(*item)));
+        }
+        fingerprint_said(said, print);
+    }
+}
+
+/// What a response says is looked at again when more of it is known (H9).
+fn fingerprint_said(said: &[(ItemId, String)], print: &mut Fingerprint<'_>) {
+    print.put(said.len());
+    for (item, text) in said {
+        print.id(*item);
+        print.put(text);
+    }
 }
 
 /// What is remembered of a response after its end (H4).
@@ -189,6 +252,17 @@ impl Memory {
 
     pub fn last(&self) -> Option<ResponseId> {
         self.ended.back().map(|ended| ended.response)
+    }
+
+    pub fn fingerprint(&self, print: &mut Fingerprint<'_>) {
+        let Memory { ended } = self;
+        print.put(ended.len());
+        for Ended { response, answers, cancelled, said } in ended {
+            print.id(*response);
+            print.id_of(*answers);
+            print.put(*cancelled);
+            fingerprint_said(said, print);
+        }
     }
 }
 
@@ -323,6 +397,16 @@ impl Waiting {
                 Taken::default()
             }
             Reason::Farewell => Taken::default(),
+        }
+    }
+
+    pub fn fingerprint(&self, print: &mut Fingerprint<'_>) {
+        let Waiting { greeting, turn, tool, idle_prompt, says } = self;
+        print.put((greeting, tool, *idle_prompt, says));
+        print.put(turn.is_some());
+        if let Some(Turn { item, again }) = turn {
+            print.id_of(*item);
+            print.put(*again);
         }
     }
 }

@@ -13,6 +13,8 @@ pub struct CallTime(u64);
 
 impl CallTime {
     pub const ZERO: CallTime = CallTime(0);
+    /// The end of time: where a deadline with a limit of [`Duration::MAX`] lies.
+    pub const NEVER: CallTime = CallTime(u64::MAX);
 
     pub const fn from_micros(micros: u64) -> Self {
         CallTime(micros)

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::config::CallConfig;
+use crate::fingerprint::Fingerprint;
 use crate::id::{CommandId, ResponseId, ToolCallId};
 use crate::time::CallTime;
 
@@ -177,5 +178,26 @@ impl Tools {
     /// There is nobody left to tell.
     pub fn forget(&mut self) {
         self.calls.clear();
+    }
+
+    pub fn fingerprint(&self, print: &mut Fingerprint<'_>, config: &CallConfig) {
+        // What was told is told again word for word, and decides nothing.
+        let Tools { calls, told: _ } = self;
+        print.put(calls.len());
+        for ToolCall { call, response, name: _, arguments: _, since, state, lost, speak } in calls {
+            print.id(*call);
+            print.id(*response);
+            print.put((*speak, *lost));
+            match state {
+                State::Running(command) => {
+                    print.put(0);
+                    print.id(*command);
+                    print.until(*since + config.tool_timeout);
+                }
+                // What it answered changes nothing here.
+                State::Answered(_) => print.put(1),
+                State::Told => print.put(2),
+            }
+        }
     }
 }

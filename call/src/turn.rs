@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::config::CallConfig;
 use crate::farewell;
+use crate::fingerprint::Fingerprint;
 use crate::id::ItemId;
 use crate::time::CallTime;
 
@@ -225,9 +226,41 @@ impl Floor {
     pub fn is_held(&self) -> bool {
         self.hold.is_some()
     }
+
+    pub fn fingerprint(&self, print: &mut Fingerprint<'_>, config: &CallConfig) {
+        let Floor { caller, hold, unwanted } = self;
+        match *caller {
+            Caller::Silent => print.put(0),
+            Caller::Speaking { since, item, at_ms, protected } => {
+                print.put((1, at_ms, protected));
+                print.until(since + config.floor_max);
+                print.id(item);
+            }
+        }
+        print.put(hold.is_some());
+        if let Some(hold) = hold {
+            hold.fingerprint(print, config);
+        }
+        // One whose commit can come no more is never asked for.
+        let unwanted: Vec<ItemId> = unwanted.iter().copied().filter(|item| print.knows(*item)).collect();
+        print.ids(unwanted.into_iter());
+    }
 }
 
 impl Hold {
+    fn fingerprint(&self, print: &mut Fingerprint<'_>, config: &CallConfig) {
+        let Hold { since, goodbye, silent_since, utterances } = self;
+        print.put(*goodbye);
+        print.until(*since + config.hold_max);
+        print.until_some(silent_since.map(|since| since + config.hold_transcript_wait));
+        print.put(utterances.len());
+        for Utterance { item, committed, length, meaning } in utterances {
+            print.id(*item);
+            // A length is long enough, or it is not.
+            print.put((*committed, *length >= config.min_speech, *meaning));
+        }
+    }
+
     fn note(&mut self, item: ItemId) {
         if self.utterances.len() < UTTERANCES_MAX && self.utterance(item).is_none() {
             let length = Duration::ZERO;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::CallConfig;
+use crate::fingerprint::Fingerprint;
 use crate::output::DropReason;
 use crate::playback::playing_time;
 use crate::time::CallTime;
@@ -132,6 +133,24 @@ impl Uplink {
 
     pub fn dropped(&self) -> &BTreeMap<DropReason, u64> {
         &self.dropped
+    }
+
+    /// The carrier's own clock is put in as it stands: a world in which the caller's audio has timestamps grows with them.
+    pub fn fingerprint(&self, print: &mut Fingerprint<'_>, config: &CallConfig) {
+        let Uplink {
+            messages: _,
+            forwarded: _,
+            dropped: _,
+            held,
+            held_bytes: _,
+            expected_ms,
+            last_audio: _,
+            last_message: _,
+            gap_filled,
+        } = self;
+        print.put((held, *expected_ms, *gap_filled));
+        print.until_some(self.gap_deadline(config));
+        print.until_some(self.silence_deadline(config));
     }
 
     /// The books balance: every message went somewhere (L2).

@@ -410,6 +410,30 @@ fn r8_an_overtaken_create_that_was_accepted_after_all_is_not_asked_again() {
     scene.expect(["create q3 Say", "mark"]);
 }
 
+/// Breaks when a create that is not wanted any more is forgotten once another response began before it.
+#[test]
+fn r1_b6_an_overtaken_create_is_cancelled_if_it_begins_and_waited_for_if_not() {
+    for begins in [true, false] {
+        let mut scene = Scene::ready(config());
+        scene.when(1.0, committed(I1));
+        scene.when(1.1, speech_started(I2));
+        scene.when(1.2, created_by_itself(R1));
+        scene.when(1.3, done_cancelled(R1));
+        scene.when(1.4, speech_stopped(I2));
+        scene.when(1.4, committed(I2));
+        scene.expect(["create q2 CallerTurn", "cancel r1"]);
+        if begins {
+            scene.when(1.5, created(R2, Q2));
+            scene.expect(["cancel r2"]);
+            scene.when(1.6, done_cancelled(R2));
+            scene.expect(["create q5 CallerTurn"]);
+        } else {
+            scene.when(1.5, collision(Q2));
+            scene.expect(["create q4 CallerTurn"]);
+        }
+    }
+}
+
 /// Breaks when an overtaken create waits for its rejection forever.
 #[test]
 fn r8_n12_an_overtaken_create_of_which_nothing_is_heard_is_asked_again() {

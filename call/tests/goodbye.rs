@@ -57,6 +57,36 @@ fn h1_a_stop_after_the_hang_up_ends_the_call() {
     }
 }
 
+/// Breaks when the success of an attempt that was given up is not taken for one.
+#[test]
+fn h1_a_hang_up_that_succeeds_after_its_time_is_not_tried_again() {
+    let mut scene = answering(config());
+    scene.when(1.1, transcript(R1, A1, "goodbye"));
+    scene.when(1.2, done(R1));
+    scene.until(6.7);
+    scene.expect(["plays 300ms", "do c2 hang up"]);
+    scene.when(6.8, hung_up(C2));
+    scene.until(10.0);
+    scene.expect(["close carrier", "close model", "ended Goodbye"]);
+}
+
+/// Breaks when what is due at the moment of the end is done after it.
+#[test]
+fn l9_a_hold_that_ends_with_the_call_wants_nothing_any_more() {
+    let mut scene = answering(config());
+    scene.when(1.1, transcript(R1, A1, "goodbye"));
+    scene.when(1.2, done(R1));
+    scene.when(2.0, hung_up(C2));
+    scene.when(3.5, speech_started(I2));
+    scene.when(4.3, spoke_for(I2, 500));
+    scene.when(4.3, committed(I2));
+    scene.skip();
+    // Grace of the hang-up and wait for the transcript end in the same moment.
+    scene.until(10.0);
+    scene.expect(["close carrier", "close model", "ended Goodbye"]);
+    assert_eq!(scene.times_of("ended"), [5.0]);
+}
+
 /// Each condition of H2, missing until last. Breaks when that one is not asked for.
 #[test]
 fn h2_it_hangs_up_when_all_conditions_hold_and_not_before() {

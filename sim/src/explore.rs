@@ -23,10 +23,10 @@ pub trait Explorable: Clone {
     /// What tells this state from others: without what cannot matter any more.
     fn fingerprint(&self, hasher: &mut impl Hasher);
 
-    /// The rule that this state breaks, if it breaks one.
+    /// The rule that this state breaks, or the step to it broke.
     fn violation(&self) -> Option<&'static str>;
 
-    /// Which of the things that must sometimes be the case are.
+    /// Which of the things that must sometimes be the case are, or were in the step to it.
     fn sometimes(&self) -> Vec<&'static str>;
 }
 
@@ -58,16 +58,21 @@ pub fn explore<W: Explorable>(start: W, states_max: usize) -> Report<W::Action> 
         report.depth = depth;
         let mut next = Vec::new();
         for (index, world) in frontier {
-            for name in world.sometimes() {
-                report.sometimes.entry(name).or_insert(depth);
-            }
-            if let Some(rule) = world.violation() {
-                report.violations.entry(rule).or_insert_with(|| trace(&reached, index));
-                continue;
-            }
             for action in world.actions() {
                 let mut after = world.clone();
                 after.apply(&action);
+                // Of the step, too: it may lead to where another came by.
+                for name in after.sometimes() {
+                    report.sometimes.entry(name).or_insert(depth + 1);
+                }
+                if let Some(rule) = after.violation() {
+                    report.violations.entry(rule).or_insert_with(|| {
+                        let mut trace = trace(&reached, index);
+                        trace.push(action.clone());
+                        trace
+                    });
+                    continue;
+                }
                 if !seen.insert(fingerprint(&after)) {
                     continue;
                 }
@@ -88,13 +93,24 @@ pub fn explore<W: Explorable>(start: W, states_max: usize) -> Report<W::Action> 
 
 /// 128 bits, so that two states of millions do not meet by accident.
 fn fingerprint(world: &impl Explorable) -> u128 {
-    let half = |salt: u64| {
-        let mut hasher = DefaultHasher::new();
-        salt.hash(&mut hasher);
-        world.fingerprint(&mut hasher);
-        hasher.finish()
-    };
-    u128::from(half(0)) << 64 | u128::from(half(0x9E37_79B9_7F4A_7C15))
+    let mut halves = Halves(DefaultHasher::new(), DefaultHasher::new());
+    0x9E37_79B9_7F4A_7C15_u64.hash(&mut halves.1);
+    world.fingerprint(&mut halves);
+    u128::from(halves.0.finish()) << 64 | u128::from(halves.1.finish())
+}
+
+/// Two hashers that are told the same, from different beginnings.
+struct Halves(DefaultHasher, DefaultHasher);
+
+impl Hasher for Halves {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.write(bytes);
+        self.1.write(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0.finish()
+    }
 }
 
 fn trace<A: Clone>(reached: &[Option<(usize, A)>], mut index: usize) -> Vec<A> {

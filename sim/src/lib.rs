@@ -5,3 +5,4 @@ pub mod explore;
 pub mod model;
 pub mod oracle;
 pub mod world;
+pub mod worlds;
