@@ -92,7 +92,7 @@ pub fn explore<W: Explorable>(start: W, states_max: usize) -> Report<W::Action> 
 }
 
 /// 128 bits, so that two states of millions do not meet by accident.
-fn fingerprint(world: &impl Explorable) -> u128 {
+pub fn fingerprint(world: &impl Explorable) -> u128 {
     let mut halves = Halves(DefaultHasher::new(), DefaultHasher::new());
     0x9E37_79B9_7F4A_7C15_u64.hash(&mut halves.1);
     world.fingerprint(&mut halves);

@@ -2,20 +2,25 @@
 //!
 //! `--nocapture` shows how large each is, and after how many steps what must be reached is reached first.
 
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Instant;
 
-use sim::explore::explore;
-use sim::worlds::{Scope, World, scopes};
+use sim::explore::{Explorable, explore, fingerprint};
+use sim::worlds::{Scope, Step, World, scopes};
 
 /// More than any of the worlds has: one that outgrew this has to be made smaller, or split.
 const STATES_MAX: usize = 1_000_000;
 
+/// What a few gigabytes hold.
+const LARGER_STATES_MAX: usize = 20_000_000;
+
 #[track_caller]
-fn search(scope: Scope) {
+fn search(scope: Scope, states_max: usize) {
     let began = Instant::now();
     let scope = Rc::new(scope);
-    let report = explore(World::new(&scope), STATES_MAX);
+    let report = explore(World::new(&scope), states_max);
     let seconds = began.elapsed().as_secs_f64();
     let mut text = format!("{}: {} states, {} deep, {seconds:.1} s\n", scope.name, report.states, report.depth);
     for (what, depth) in &report.sometimes {
@@ -33,50 +38,112 @@ fn search(scope: Scope) {
 
 #[test]
 fn goodbye() {
-    search(scopes::goodbye());
+    search(scopes::goodbye(), STATES_MAX);
 }
 
 #[test]
 fn hold() {
-    search(scopes::hold());
+    search(scopes::hold(), STATES_MAX);
 }
 
 #[test]
 fn hang_up() {
-    search(scopes::hang_up());
+    search(scopes::hang_up(), STATES_MAX);
 }
 
 #[test]
 fn asking() {
-    search(scopes::asking());
+    search(scopes::asking(), STATES_MAX);
 }
 
 #[test]
 fn failing() {
-    search(scopes::failing());
+    search(scopes::failing(), STATES_MAX);
 }
 
 #[test]
 fn tools() {
-    search(scopes::tools());
+    search(scopes::tools(), STATES_MAX);
 }
 
 #[test]
 fn loss() {
-    search(scopes::loss());
+    search(scopes::loss(), STATES_MAX);
 }
 
 #[test]
 fn greeting() {
-    search(scopes::greeting());
+    search(scopes::greeting(), STATES_MAX);
 }
 
 #[test]
 fn silence() {
-    search(scopes::silence());
+    search(scopes::silence(), STATES_MAX);
+}
+
+#[test]
+fn unspoken() {
+    search(scopes::unspoken(), STATES_MAX);
 }
 
 #[test]
 fn marks() {
-    search(scopes::marks());
+    search(scopes::marks(), STATES_MAX);
+}
+
+#[test]
+#[ignore = "takes long, and much memory; `cargo test --release -p patchcord-sim --test worlds -- --ignored --nocapture`"]
+fn larger() {
+    for scope in scopes::larger() {
+        search(scope, LARGER_STATES_MAX);
+    }
+}
+
+/// A search is worth what its fingerprints are worth: where two states have the same, whatever happens next must have
+/// the same too. Looked at for every state that was reached twice.
+#[test]
+fn equal_fingerprints_mean_equal_futures() {
+    const STATES_EACH: usize = 5_000;
+    let scopes = [
+        scopes::goodbye(),
+        scopes::hold(),
+        scopes::hang_up(),
+        scopes::asking(),
+        scopes::failing(),
+        scopes::tools(),
+        scopes::loss(),
+        scopes::greeting(),
+        scopes::silence(),
+        scopes::marks(),
+    ];
+    for scope in scopes {
+        let name = scope.name;
+        let mut futures = HashMap::new();
+        let mut queue = VecDeque::from([World::new(&Rc::new(scope))]);
+        let mut twice = 0;
+        while let Some(world) = queue.pop_front() {
+            let after: Vec<World> = world.actions().iter().map(|step| stepped(&world, step)).collect();
+            let future: Vec<u128> = after.iter().map(fingerprint).collect();
+            match futures.entry(fingerprint(&world)) {
+                Entry::Occupied(known) => {
+                    twice += 1;
+                    assert_eq!(known.get(), &future, "{name}: {:?}", world.actions());
+                }
+                Entry::Vacant(new) => {
+                    new.insert(future);
+                    queue.extend(after);
+                }
+            }
+            if futures.len() == STATES_EACH {
+                break;
+            }
+        }
+        assert!(twice > STATES_EACH / 2, "{name}: {twice} states reached twice");
+    }
+}
+
+fn stepped(world: &World, step: &Step) -> World {
+    let mut after = world.clone();
+    after.apply(step);
+    after
 }

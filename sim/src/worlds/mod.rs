@@ -466,7 +466,8 @@ impl World {
         let came_to_nothing = done.items.iter().all(|item| item.accepted == 0);
         self.model.too_late = cancel.or(self.model.too_late);
         let done = self.response(response).clone();
-        if came_to_nothing && !done.cancelled && (done.is_goodbye() || (done.answers && self.watch.caller_said_goodbye)) {
+        if came_to_nothing && !done.cancelled && (done.is_goodbye() || (done.answers && self.watch.caller_said_goodbye))
+        {
             self.watch.goodbye_came_to_nothing();
         }
         self.tell(ModelInput::ResponseDone { response, status, usage: Usage::default() });
@@ -773,7 +774,9 @@ impl Explorable for World {
             for Item { id, deltas, audio_done, said, start, accepted } in items {
                 print.id(*id);
                 print.put((*deltas, *audio_done, *said, *accepted));
-                self.watch.put_position(*start, &mut print);
+                if *accepted > 0 {
+                    self.watch.put_position(*start, &mut print);
+                }
             }
         }
         print.put(self.utterances.len());

@@ -227,23 +227,32 @@ pub fn greeting() -> Scope {
     }
 }
 
-/// Silence × a goodbye asked for that fails, or is answered by the caller (N8, H2, H7).
+/// Silence × a goodbye asked for that fails, or that the caller interrupts (N8, H2, H7).
 pub fn silence() -> Scope {
     Scope {
         config: CallConfig { silence_max: Some(ms(100)), ..config() },
         asked: false,
         deltas: 1,
-        failures: 2,
+        failures: 1,
         utterances: 1,
         sometimes: &[
             "silence is broken",
             "a goodbye is asked for",
             "a goodbye that came to nothing",
-            "goodbye, unspoken",
-            "ended by silence",
             "a goodbye is withdrawn",
+            "ended by silence",
         ],
         ..quiet("silence")
+    }
+}
+
+/// Silence, and a goodbye that the model cannot say (H2).
+pub fn unspoken() -> Scope {
+    Scope {
+        failures: 2,
+        utterances: 0,
+        sometimes: &["a goodbye that came to nothing", "goodbye, unspoken", "ended by silence"],
+        ..Scope { name: "unspoken", ..silence() }
     }
 }
 
@@ -265,4 +274,20 @@ pub fn marks() -> Scope {
         ],
         ..quiet("marks")
     }
+}
+
+/// More of the same, for an hour's patience: run by hand.
+pub fn larger() -> Vec<Scope> {
+    vec![
+        Scope { deltas: 2, delta_ms: 40, marks_get_lost: true, ..Scope { name: "goodbye, larger", ..goodbye() } },
+        Scope {
+            deltas: 2,
+            delta_ms: 40,
+            said: &[Said::Nothing, Said::BackChannel, Said::Words, Said::Unknown],
+            ..Scope { name: "hold, larger", ..hold() }
+        },
+        Scope { rejections: 1, failures: 1, ..Scope { name: "asking, larger", ..asking() } },
+        Scope { tools: 2, ..Scope { name: "tools, larger", ..tools() } },
+        Scope { deltas: 2, utterances: 2, ..Scope { name: "marks, larger", ..marks() } },
+    ]
 }

@@ -363,7 +363,8 @@ impl World {
             Output::Model(output) => self.watch_model(output),
             Output::Do(id, command) => self.watch_command(*id, command),
             Output::CloseCarrier => {
-                if matches!(watch.hang_up, HangUp::Failed | HangUp::Accepted | HangUp::Asked { .. }) && watch.streaming {
+                if matches!(watch.hang_up, HangUp::Failed | HangUp::Accepted | HangUp::Asked { .. }) && watch.streaming
+                {
                     watch.happened.push("the socket is closed as a last resort");
                 }
                 watch.streaming = false;
@@ -581,9 +582,7 @@ impl World {
         if watch.next.max(watch.dead) != watch.kept || (watch.cleared && watch.cut_off && watch.dead != watch.kept) {
             watch.breaks("H2, H8: a goodbye before everything was sent");
         }
-        let is_unheard = |end: u64| {
-            watch.frames.iter().any(|frame| frame.end <= end && frame.play_end + grace > now)
-        };
+        let is_unheard = |end: u64| watch.frames.iter().any(|frame| frame.end <= end && frame.play_end + grace > now);
         let is_good = |response: &Response| {
             let end = response.items.iter().map(|item| item.start + item.accepted).max().unwrap_or_default();
             let is_goodbye = response.is_goodbye() || (response.answers && watch.caller_said_goodbye);
