@@ -694,7 +694,9 @@ impl Call {
     }
 
     fn on_response_created(&mut self, response: ResponseId, request: Option<RequestId>) {
-        if let Some(Overtaken { ask, cancel }) = self.overtaken.take_if(|overtaken| Some(overtaken.ask.request) == request) {
+        if let Some(Overtaken { ask, cancel }) =
+            self.overtaken.take_if(|overtaken| Some(overtaken.ask.request) == request)
+        {
             // It was not rejected after all: the one that overtook it is over.
             if let Slot::Active(active) | Slot::Cancelling { active, .. } = std::mem::take(&mut self.slot) {
                 self.note(Note::Odd("a response began before the one before it was done"));
