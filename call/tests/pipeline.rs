@@ -8,11 +8,8 @@ use call::{CarrierInput, Input, Note, Output};
 use common::*;
 
 fn lines(scene: &Scene) -> Vec<(f64, Line)> {
-    let of = |output: &Output| match output {
-        Output::Note(Note::Pipeline(line)) => Some(*line),
-        _ => None,
-    };
-    scene.log.iter().filter_map(|(at, output)| Some((at.as_micros() as f64 / 1e6, of(output)?))).collect()
+    let line = |output: &Output| if let Output::Note(Note::Pipeline(line)) = output { Some(*line) } else { None };
+    scene.log.iter().filter_map(|(at, output)| Some((at.as_micros() as f64 / 1e6, line(output)?))).collect()
 }
 
 /// A response to the caller that has begun at 1.1 s.
