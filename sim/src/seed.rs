@@ -104,15 +104,24 @@ impl Plan {
         // One set of dice for each part, so that a change to one leaves the others of a seed as they were.
         let [mut caller, mut replies, mut config, mut model, mut stream, mut faults, mut rest] =
             std::array::from_fn(|_| dice.split());
-        let config = draw_config(&mut config);
+        let mut config = draw_config(&mut config);
+        let faults = draw_faults(&mut faults);
+        let mut behaviour = draw_behaviour(&mut model);
+        // What one delta brings is accepted or not, whole; a bound below that says nothing.
+        if behaviour.delta_bytes.iter().any(|bytes| *bytes > 4_000) {
+            config.response_audio_max = CallConfig::default().response_audio_max;
+        }
+        // Before it is configured, nothing makes a model speak.
+        let configured = faults.slowest() + behaviour.configure_latency + Duration::from_secs(1);
+        behaviour.spontaneous.iter_mut().for_each(|at| *at += configured);
         Plan {
             seed,
             direction: if rest.percent(75) { Direction::Inbound } else { Direction::Outbound },
             caller: draw_caller(&mut caller),
             replies: draw_replies(&mut replies),
-            behaviour: draw_behaviour(&mut model),
+            behaviour,
             stream: draw_stream(&mut stream),
-            faults: draw_faults(&mut faults),
+            faults,
             answer_delay: rest.ms(20..=1_500),
             carrier_delay: rest.ms(0..=80),
             model_delay: rest.ms(0..=120),
@@ -363,7 +372,7 @@ fn draw_behaviour(dice: &mut Dice) -> Behaviour {
         unknown_every: dice.percent(15).then(|| dice.between(1..=20)),
         errors_without_code: dice.percent(15),
         spontaneous: if dice.percent(12) {
-            (0..dice.between(1..=4)).map(|_| dice.ms(500..=18_000)).collect()
+            (0..dice.between(1..=4)).map(|_| dice.ms(0..=14_000)).collect()
         } else {
             Vec::new()
         },

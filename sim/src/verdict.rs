@@ -19,8 +19,8 @@ use call::{CallTime, EndReason, ItemId, Note, RequestId, ResponseId, ToolCallId}
 use crate::carrier::stream::StreamEnd;
 use crate::model::{GeneratedItem, TranscriptionTiming};
 use crate::oracle::is_silent;
-use crate::seed::{CALM, Plan};
-use crate::world::{LinkFaults, World};
+use crate::seed::{CALM, CallerAct, Plan};
+use crate::world::World;
 
 /// A rule was broken.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -90,16 +90,12 @@ struct Doubt {
 
 impl Doubt {
     fn of(plan: &Plan) -> Doubt {
-        let uneven = |link: &LinkFaults| {
-            let stalls: Duration = link.stalls.iter().map(|stall| stall.end - stall.start).sum();
-            link.jitter + link.burst.unwrap_or_default() + stalls
-        };
         let faults = &plan.faults;
-        let there_uneven = uneven(&faults.to_carrier);
+        let there_uneven = faults.to_carrier.uneven();
         let there = plan.carrier_delay + there_uneven;
-        let back = plan.carrier_delay + uneven(&faults.from_carrier) + plan.stream.marks_delay;
-        let frozen: Duration = faults.freezes.iter().map(|freeze| freeze.end - freeze.start).sum();
-        let model = plan.model_delay * 2 + uneven(&faults.to_model) + uneven(&faults.from_model);
+        let back = plan.carrier_delay + faults.from_carrier.uneven() + plan.stream.marks_delay;
+        let frozen = faults.frozen();
+        let model = plan.model_delay * 2 + faults.to_model.uneven() + faults.from_model.uneven();
         Doubt { there, there_uneven, back, frozen, all: there + back + frozen + model }
     }
 
@@ -140,8 +136,6 @@ fn judge_peers(plan: &Plan, world: &World) -> Judgement {
                 !plan.behaviour.spontaneous.is_empty() || plan.config.turns == Turns::Model
             }
             "session_expired" => plan.behaviour.expires_after.is_some(),
-            // It spoke by itself before it was configured: its voice cannot be changed any more.
-            "cannot_update_voice" => !plan.behaviour.spontaneous.is_empty(),
             _ => plan.behaviour.reject_configuration == Some(code) || plan.behaviour.refuse == Some(code),
         };
         if !permitted {
@@ -182,7 +176,7 @@ impl Piece {
 }
 
 /// What was played is the items in their order, each from its beginning, going on where it had stopped.
-fn pieces(played: &[u8], items: &[GeneratedItem], doubt: usize) -> Result<Vec<Piece>, usize> {
+fn pieces(played: &[u8], items: &[GeneratedItem], doubt: usize) -> Result<Vec<Piece>, (usize, Vec<Piece>)> {
     /// So many bytes of noise are no accident.
     const SURE: usize = 4;
     let mut pieces: Vec<Piece> = Vec::new();
@@ -199,8 +193,16 @@ fn pieces(played: &[u8], items: &[GeneratedItem], doubt: usize) -> Result<Vec<Pi
         };
         let best = |at: usize| {
             let near = (reached.saturating_sub(doubt)..=reached + doubt).map(|from| (item, from));
+            // The end of the item before may be in doubt too, when only the beginning of this one was played.
+            let before = item.checked_sub(1).filter(|_| reached < doubt).into_iter().flat_map(|index| {
+                let length = items[index].audio.len();
+                (length.saturating_sub(doubt - reached)..length).map(move |from| (index, from))
+            });
             let later = (item + 1..items.len()).flat_map(|index| (0..=doubt).map(move |from| (index, from)));
-            near.chain(later).map(|(index, from)| (matching(at, index, from), index, from)).max_by_key(|found| found.0)
+            near.chain(before)
+                .chain(later)
+                .map(|(index, from)| (matching(at, index, from), index, from))
+                .max_by_key(|found| found.0)
         };
         let going_on = matching(at, item, reached);
         let mut found = (going_on >= SURE.min(run)).then_some((going_on, item, reached));
@@ -221,7 +223,7 @@ fn pieces(played: &[u8], items: &[GeneratedItem], doubt: usize) -> Result<Vec<Pi
                 }
             }
         }
-        let Some((bytes, index, from)) = found else { return Err(at) };
+        let Some((bytes, index, from)) = found else { return Err((at, pieces)) };
         pieces.push(Piece { item: index, from, at, bytes });
         (item, reached) = (index, from + bytes);
         at += bytes;
@@ -237,10 +239,12 @@ fn judge_playing(plan: &Plan, world: &World, doubt: &Doubt) -> Judgement {
 
     let pieces = match pieces(&report.played, &record.generated, bytes_of(tolerance)) {
         Ok(pieces) => pieces,
-        Err(at) => {
-            let from = |item: &GeneratedItem| find(&item.audio, &report.played[at..]);
-            let known =
-                record.generated.iter().find_map(|item| Some(format!("{} from byte {}", item.item_id, from(item)?)));
+        Err((at, before)) => {
+            let known = record.generated.iter().enumerate().find_map(|(index, item)| {
+                let reached = before.iter().filter(|piece| piece.item == index).map(Piece::reaches).max().unwrap_or(0);
+                let from = find(&item.audio, &report.played[at..])?;
+                Some(format!("{} from byte {from}, of which {reached} were played (± {tolerance:?})", item.item_id))
+            });
             let what = format!("played out of order: {}", known.as_deref().unwrap_or("nothing that was generated"));
             return broken("A2", time_of(at), what);
         }
@@ -273,6 +277,11 @@ fn judge_playing(plan: &Plan, world: &World, doubt: &Doubt) -> Judgement {
         .notes
         .iter()
         .any(|(_, note)| matches!(note, Note::Dropped { reason: call::output::DropReason::QueueFull, .. }));
+    // What the stream's end cut off nobody is told about: no conversation goes on from there.
+    let stream_lost = world.ended.is_some_and(|(_, reason)| reason == EndReason::StreamLost);
+    if stream_lost {
+        return Ok(());
+    }
     let last_played = pieces.last().map_or(0, |piece| piece.item);
     for (index, item) in record.generated.iter().enumerate() {
         let reached = pieces.iter().filter(|piece| piece.item == index).map(Piece::reaches).max().unwrap_or(0);
@@ -346,9 +355,15 @@ fn judge_end(plan: &Plan, world: &World, doubt: &Doubt, ended: EndReason, at: Du
                 || plan.stream.media_gaps.iter().any(|gap| gap.end - gap.start + doubt.all >= plan.config.carrier_silence_max)
                 || doubt.all >= plan.config.carrier_silence_max
         }
-        EndReason::NeverStarted => faults.no_stream || plan.answer_delay + doubt.all >= plan.config.announced_max,
+        EndReason::NeverStarted => {
+            faults.no_stream
+                || faults.stream_breaks.is_some()
+                || plan.answer_delay + doubt.all >= plan.config.announced_max
+        }
         EndReason::NotAnswered => {
-            terminal || faults.operator.iter().any(|(_, input)| *input == call::OperatorInput::HangUp)
+            terminal
+                || faults.stream_breaks.is_some()
+                || faults.operator.iter().any(|(_, input)| *input == call::OperatorInput::HangUp)
         }
         EndReason::OperatorHungUp => faults.operator.iter().any(|(_, input)| *input == call::OperatorInput::HangUp),
         EndReason::MaxDuration => at >= plan.config.call_max,
@@ -368,10 +383,15 @@ fn judge_end(plan: &Plan, world: &World, doubt: &Doubt, ended: EndReason, at: Du
     let limit = noted(|note| matches!(note, Note::GoodbyeDone { .. }));
     if let Some(cut) = world.cut_by_hang_up
         && (goodbye || (ended == EndReason::MaxDuration && limit))
-        && cut > doubt.there + ms(1)
+        // The silence that fills up the last frame does not count; what is cleared anyway does not either.
+        && cut > doubt.there + ms(20)
+        && !noted(|note| matches!(note, Note::HangingUp { attempt: 2.., .. }))
+        && !interrupted_before(world, doubt)
     {
         return broken("H8", at, format!("{cut:?} of the agent were cut off"));
     }
+
+    judge_silence(plan, world, doubt, at)?;
 
     // Once nothing goes wrong and the caller is quiet, two silences and a goodbye end any call.
     let quiet_from = report.steps.get(plan.caller.len()).map_or(CALM, |step| step.began_at.max(CALM));
@@ -391,6 +411,41 @@ fn judge_end(plan: &Plan, world: &World, doubt: &Doubt, ended: EndReason, at: Du
     Ok(())
 }
 
+/// Whether a `clear` was on its way when the hang-up overtook it.
+fn interrupted_before(world: &World, doubt: &Doubt) -> bool {
+    let at = |wanted: fn(&Note) -> bool| world.notes.iter().rev().find(|(_, note)| wanted(note)).map(|(at, _)| *at);
+    let cleared = at(|note| matches!(note, Note::Interrupted { .. } | Note::Held));
+    let hung_up = at(|note| matches!(note, Note::HangingUp { .. }));
+    cleared.zip(hung_up).is_some_and(|(cleared, hung_up)| hung_up < cleared + doubt.there + ms(1))
+}
+
+/// Once nothing goes wrong, nobody sits in silence: the agent asks, or says goodbye (N8).
+fn judge_silence(plan: &Plan, world: &World, doubt: &Doubt, ended: Duration) -> Judgement {
+    let Some(silence_max) = plan.config.silence_max else { return Ok(()) };
+    let report = world.carrier.report();
+    let hanging_up = world.notes.iter().find(|(_, note)| matches!(note, Note::HangingUp { .. }));
+    let until = [Some(ended), report.ended_at, hanging_up.map(|(at, _)| *at)].into_iter().flatten().min();
+    let spoken = plan.caller.iter().zip(&report.steps).filter(|(act, _)| matches!(act, CallerAct::Speak { .. }));
+    let mut sounds: Vec<(Duration, Duration)> =
+        spoken.map(|(_, step)| (step.began_at, step.ended_at.unwrap_or(ended))).collect();
+    sounds.extend(report.audible.iter().map(|span| (span.start, span.end)));
+    sounds.sort_unstable();
+    sounds.push((until.unwrap_or(ended), ended));
+    let behaviour = &plan.behaviour;
+    let answering =
+        behaviour.create_latency + behaviour.first_audio + behaviour.done_latency + behaviour.cancel_latency;
+    // One attempt to speak may come to nothing, and the model may ask for patience before the next (R10).
+    let allowed = silence_max * 2 + answering * 3 + plan.config.tool_timeout + Duration::from_secs(6) + doubt.all;
+    let mut quiet_from = report.started_at.max(CALM);
+    for (from, to) in sounds {
+        if from > quiet_from + allowed {
+            return broken("N8", from, format!("silence since {quiet_from:?}, {allowed:?} are allowed"));
+        }
+        quiet_from = quiet_from.max(to);
+    }
+    Ok(())
+}
+
 // ── The trace ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Reads the trace as somebody who knows the rules and nothing of how they are kept.
@@ -399,6 +454,7 @@ struct Referee<'a> {
     doubt: &'a Doubt,
     configured: bool,
     model_closed: bool,
+    streaming: bool,
     ended: bool,
     caller_speaks: bool,
     /// Our create that was neither answered nor rejected, and since when.
@@ -408,6 +464,11 @@ struct Referee<'a> {
     /// A goodbye was announced, and no create since.
     goodbye_announced: bool,
     goodbye_pending: bool,
+    /// What the pending goodbye is in: asked for, then begun.
+    goodbye_request: Option<RequestId>,
+    goodbye_response: Option<ResponseId>,
+    /// Responses of which audio came.
+    spoke: BTreeSet<ResponseId>,
     hang_ups: u32,
     /// Tool calls that exist, by whom and when.
     tools: BTreeMap<ToolCallId, (ResponseId, Duration)>,
@@ -416,8 +477,13 @@ struct Referee<'a> {
     /// Turns of the caller that were not answered yet.
     unanswered: BTreeMap<ItemId, Duration>,
     held_since: Option<Duration>,
+    /// Reasons to speak that were stopped by a guard, in the words of the notes.
+    waiting: BTreeSet<String>,
+    /// Since when no guard of R2 stops anything.
+    free_since: Option<Duration>,
     /// The last moment at which something happened that a goodbye has to wait for.
     goodbye_waited_until: Duration,
+    goodbye_done: Option<Duration>,
     /// Kinds of outputs seen since the last input, for the order of an interruption.
     batch: Vec<&'static str>,
     counts: BTreeMap<&'static str, u64>,
@@ -430,6 +496,7 @@ impl<'a> Referee<'a> {
             doubt,
             configured: false,
             model_closed: false,
+            streaming: false,
             ended: false,
             caller_speaks: false,
             requested: None,
@@ -437,13 +504,19 @@ impl<'a> Referee<'a> {
             cancelled: BTreeSet::new(),
             goodbye_announced: false,
             goodbye_pending: false,
+            goodbye_request: None,
+            goodbye_response: None,
+            spoke: BTreeSet::new(),
             hang_ups: 0,
             tools: BTreeMap::new(),
             tools_told: BTreeSet::new(),
             responses_done: BTreeMap::new(),
             unanswered: BTreeMap::new(),
             held_since: None,
+            waiting: BTreeSet::new(),
+            free_since: None,
             goodbye_waited_until: Duration::ZERO,
+            goodbye_done: None,
             batch: Vec::new(),
             counts: BTreeMap::new(),
         }
@@ -466,7 +539,9 @@ impl<'a> Referee<'a> {
 
     fn input(&mut self, input: &Input, now: Duration) {
         let Input::Model(_, input) = input else {
+            self.streaming |= *input == Input::Carrier(CarrierInput::Started);
             if let Input::Carrier(CarrierInput::Stopped | CarrierInput::Closed) = input {
+                self.streaming = false;
                 self.unanswered.clear();
                 self.held_since = None;
             }
@@ -490,15 +565,27 @@ impl<'a> Referee<'a> {
                 self.unanswered.insert(*item, now);
             }
             ModelInput::ResponseCreated { response, request } => {
-                if request.is_some() && *request == self.requested.map(|(request, _)| request) {
-                    self.requested = None;
+                // If it is not ours, ours was overtaken: what becomes of it the model may say late, or never (R8).
+                let overtaken = self.requested.take().map(|(asked, _)| asked).filter(|asked| Some(*asked) != *request);
+                if overtaken.is_some() && overtaken == self.goodbye_request {
+                    self.goodbye_pending = false;
+                }
+                if request.is_some() && *request == self.goodbye_request {
+                    self.goodbye_response = Some(*response);
                 }
                 self.active = Some(*response);
             }
             ModelInput::ResponseDone { response, .. } => {
                 self.active.take_if(|active| active == response);
                 self.responses_done.insert(*response, now);
+                if self.goodbye_response == Some(*response) && !self.spoke.contains(response) {
+                    // It came to nothing, and is wanted again (H2).
+                    (self.goodbye_pending, self.goodbye_response) = (false, None);
+                }
                 self.goodbye_waited_until = now;
+            }
+            ModelInput::Audio { response, .. } => {
+                self.spoke.insert(*response);
             }
             ModelInput::TranscriptDone { .. } | ModelInput::CallerTranscript { .. } => self.goodbye_waited_until = now,
             ModelInput::ToolCall { response, call, .. } if self.active == Some(*response) => {
@@ -507,6 +594,9 @@ impl<'a> Referee<'a> {
             ModelInput::Error { request, error } => {
                 if request.is_some() && *request == self.requested.map(|(request, _)| request) {
                     self.requested = None;
+                    if *request == self.goodbye_request {
+                        self.goodbye_pending = false;
+                    }
                 } else if *error == ModelError::NothingToCancel {
                     self.active.take_if(|active| self.cancelled.contains(active));
                 }
@@ -567,7 +657,7 @@ impl<'a> Referee<'a> {
                 (self.active, self.requested) = (None, None);
             }
             "ended" => self.ended = true,
-            "note" => return self.note(words, name, now),
+            "note" => self.note(words, name, now),
             _ => {}
         }
         Ok(())
@@ -578,11 +668,13 @@ impl<'a> Referee<'a> {
         *self.counts.entry(kind).or_default() += 1;
     }
 
-    fn note(&mut self, words: &str, name: &str, now: Duration) -> Judgement {
+    fn note(&mut self, words: &str, name: &str, now: Duration) {
         match name {
             // Also when the floor was freed without the model's saying so.
             "CallerStopped" => self.caller_speaks = false,
             "AgentStarted" => self.unanswered.clear(),
+            // With nothing left to be heard, a hold that was meant has nothing to interrupt, and is not noted.
+            "AgentStopped" => self.held_since = None,
             "Held" => self.held_since = Some(now),
             "Resumed" => {
                 self.held_since = None;
@@ -594,26 +686,34 @@ impl<'a> Referee<'a> {
             }
             "GoodbyeWithdrawn" => {
                 self.held_since = None;
+                self.waiting.remove("Farewell");
                 (self.goodbye_announced, self.goodbye_pending) = (false, false);
             }
             "GoodbyeWanted" => {
                 self.held_since = None;
                 self.unanswered.clear();
+                // A caller who said nothing but goodbye is answered by a goodbye (H9).
+                self.waiting.remove("CallerTurn");
+            }
+            "NotAsking" if words.contains("waits: true") => {
+                let reason = words.split("reason: ").nth(1).and_then(|rest| rest.split(',').next()).unwrap_or_default();
+                self.waiting.insert(reason.to_owned());
             }
             "GoodbyePending" => {
                 self.unanswered.clear();
+                self.waiting.remove("Farewell");
                 self.goodbye_pending = true;
-                self.goodbye_announced = words.contains("response: None");
+                // In a response that was asked for already, or in one that is asked for right now.
+                let asked = self.requested.map(|(request, _)| request);
+                self.goodbye_announced = words.contains("response: None") && asked.is_none();
+                let bound = words.split("Some(r").nth(1).and_then(|rest| rest.split(')').next()?.parse().ok());
+                (self.goodbye_request, self.goodbye_response) = (asked, bound.map(ResponseId));
             }
-            "GoodbyeDone" if !words.contains("Unspoken") => return self.goodbye_done(now),
+            "GoodbyeDone" if !words.contains("Unspoken") => self.goodbye_done = Some(now),
             // The rules know of no more than two attempts (R10).
-            "Odd(\"a" if words.contains("came to nothing twice") => self.unanswered.clear(),
+            _ if words.contains("came to nothing twice") => self.unanswered.clear(),
             _ => {}
         }
-        if words.contains("came to nothing twice") {
-            self.unanswered.clear();
-        }
-        Ok(())
     }
 
     /// R1, R2: one gate, one slot, five guards.
@@ -638,8 +738,16 @@ impl<'a> Referee<'a> {
         {
             return broken("R1", now, format!("{reason} asked for while {outstanding} is not answered"));
         }
-        self.goodbye_announced = false;
+        if std::mem::take(&mut self.goodbye_announced) {
+            self.goodbye_request = Some(request);
+        }
         self.held_since = None;
+        self.waiting.remove(reason);
+        if matches!(reason, "CallerTurn" | "ToolResult") {
+            // One plain create answers both (R3).
+            self.waiting.remove("CallerTurn");
+            self.waiting.remove("ToolResult");
+        }
         self.requested = Some((request, now));
         Ok(())
     }
@@ -659,13 +767,6 @@ impl<'a> Referee<'a> {
         Ok(())
     }
 
-    /// H2, A8: at once when everything it waits for is over.
-    fn goodbye_done(&mut self, now: Duration) -> Judgement {
-        self.goodbye_waited_until = self.goodbye_waited_until.max(Duration::ZERO);
-        self.counts.insert("goodbye done at", u64::try_from(now.as_micros()).unwrap_or(u64::MAX));
-        Ok(())
-    }
-
     /// B1: stop, clear, cancel, then tell what was heard.
     fn judge_batch(&mut self, now: Duration) -> Judgement {
         let batch = std::mem::take(&mut self.batch);
@@ -682,6 +783,24 @@ impl<'a> Referee<'a> {
     /// What waits must not wait for ever.
     fn judge_waiting(&mut self, now: Duration) -> Judgement {
         let (config, behaviour) = (&self.plan.config, &self.plan.behaviour);
+        let guarded = !self.configured
+            || self.model_closed
+            || !self.streaming
+            || self.caller_speaks
+            || self.held_since.is_some()
+            || self.goodbye_pending
+            || self.hang_ups > 0
+            || self.requested.is_some_and(|(_, since)| now < since + config.requested_timeout)
+            || self.active.is_some();
+        if guarded {
+            self.free_since = None;
+        } else if !self.waiting.is_empty() {
+            let since = *self.free_since.get_or_insert(now);
+            // The model may have asked for patience (R8, R10).
+            if now > since + config.requested_timeout + self.doubt.frozen + ms(100) {
+                return broken("R3", now, format!("{:?} waits since {since:?}, and nothing stops it", self.waiting));
+            }
+        }
         if let Some(since) = self.held_since
             // A second utterance within the hold may begin when the first is waiting for its transcript.
             && now > since + config.hold_max + config.hold_transcript_wait * 2 + self.doubt.frozen + ms(20)
@@ -722,11 +841,16 @@ impl<'a> Referee<'a> {
 
     /// A goodbye that was heard ends the call: within a second, or when marks are lost, when their time is over (A8).
     fn judge_goodbye(&self, world: &World) -> Judgement {
-        let Some(done) = self.counts.get("goodbye done at").copied().map(Duration::from_micros) else { return Ok(()) };
+        let Some(done) = self.goodbye_done else { return Ok(()) };
         let stream = &self.plan.stream;
+        // A carrier that is gone without a word returns none either.
+        let vanished = stream.close_without_stop && stream.stop_without_close;
         let marks = stream.marks_never || !stream.marks_lost.is_empty();
         let grace = if marks { self.plan.config.mark_grace } else { Duration::ZERO };
         let heard = world.carrier.report().audible.last().map_or(Duration::ZERO, |span| span.end);
+        if vanished {
+            return Ok(());
+        }
         let due = heard.max(self.goodbye_waited_until) + Duration::from_secs(1) + grace + self.doubt.all;
         if done > due {
             return broken(
@@ -782,7 +906,7 @@ fn count(plan: &Plan, world: &World, referee: &Referee<'_>, ended: EndReason) ->
     for error in &world.model.record().client_errors {
         reach(format!("rejected {}", error.code.as_deref().unwrap_or("without a code")), 1);
     }
-    let goodbye = referee.counts.contains_key("goodbye done at");
+    let goodbye = referee.goodbye_done.is_some();
     reach("A8: goodbye without marks".to_owned(), u64::from(goodbye && plan.stream.marks_never));
     reach("frozen".to_owned(), plan.faults.freezes.len() as u64);
     reach("transcripts never come".to_owned(), u64::from(plan.behaviour.transcription == TranscriptionTiming::Never));

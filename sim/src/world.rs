@@ -67,6 +67,28 @@ pub struct Faults {
     pub operator: Vec<(Duration, OperatorInput)>,
 }
 
+impl Faults {
+    /// How long connecting, and a message there and back, may take because of them.
+    pub fn slowest(&self) -> Duration {
+        let connect = if let ConnectFault::Takes(time) = self.connect { time } else { Duration::ZERO };
+        let links = [&self.to_model, &self.from_model].map(LinkFaults::uneven);
+        connect + links.iter().sum::<Duration>() + self.frozen()
+    }
+
+    /// How long our process stands still.
+    pub fn frozen(&self) -> Duration {
+        self.freezes.iter().map(|freeze| freeze.end - freeze.start).sum()
+    }
+}
+
+impl LinkFaults {
+    /// How much later than another one message may come.
+    pub fn uneven(&self) -> Duration {
+        let stalls: Duration = self.stalls.iter().map(|stall| stall.end - stall.start).sum();
+        self.jitter + self.burst.unwrap_or_default() + stalls
+    }
+}
+
 /// What goes wrong on one link. Messages keep their order whatever happens.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct LinkFaults {
