@@ -1547,12 +1547,9 @@ impl Call {
     fn retire(&mut self, active: Active, cancelled: bool) {
         let response = active.response;
         self.playback.close_response(response);
-        self.memory.remember(Ended {
-            response,
-            answers: active.ask.as_ref().and_then(|ask| ask.answers),
-            cancelled,
-            said: active.said,
-        });
+        let answers = active.ask.as_ref().and_then(|ask| ask.answers);
+        let ended = Ended { response, answers, cancelled, said: active.said };
+        self.memory.remember(ended, self.ending.goodbye.response());
         if cancelled && self.ending.goodbye.is_bound_to(response) {
             self.withdraw_goodbye();
         }

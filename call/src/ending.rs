@@ -223,7 +223,15 @@ impl Goodbye {
     }
 
     pub fn is_bound_to(self, response: ResponseId) -> bool {
-        matches!(self, Goodbye::Pending(Pending { bound: Bound::Response(bound), .. }) if bound == response)
+        self.response() == Some(response)
+    }
+
+    /// The response that it is in.
+    pub fn response(self) -> Option<ResponseId> {
+        match self {
+            Goodbye::Pending(Pending { bound: Bound::Response(response), .. }) => Some(response),
+            Goodbye::None | Goodbye::Wanted { .. } | Goodbye::Pending(_) | Goodbye::Unspoken { .. } => None,
+        }
     }
 
     pub fn why(self) -> Option<EndReason> {

@@ -230,9 +230,12 @@ pub struct Memory {
 const REMEMBERED: usize = 2;
 
 impl Memory {
-    pub fn remember(&mut self, ended: Ended) {
-        if self.ended.len() == REMEMBERED {
-            self.ended.pop_front();
+    /// `kept`: the one that a goodbye is bound to is not forgotten, however many the model begins by itself meanwhile.
+    pub fn remember(&mut self, ended: Ended, kept: Option<ResponseId>) {
+        if self.ended.len() >= REMEMBERED
+            && let Some(oldest) = self.ended.iter().position(|ended| Some(ended.response) != kept)
+        {
+            self.ended.remove(oldest);
         }
         self.ended.push_back(ended);
     }
@@ -331,7 +334,9 @@ impl Waiting {
             }
             Reason::Say => {
                 if let Some(text) = ask.text.clone() {
-                    self.says.push_front(Say { text, force: false, again });
+                    // Behind what is forced: that interrupted it, and would do so again and again.
+                    let index = self.says.iter().take_while(|say| say.force).count();
+                    self.says.insert(index, Say { text, force: false, again });
                 }
             }
             // The tool is above. The goodbye asks again by itself; silence will come again by itself.

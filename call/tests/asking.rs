@@ -182,6 +182,22 @@ fn r3_force_comes_before_the_turn_that_it_put_back() {
     scene.expect(["keep", "plays 100ms", "create q5 CallerTurn"]);
 }
 
+/// Breaks when a forced text that another one interrupted is put back before it, to be interrupted again, for ever.
+#[test]
+fn r3_of_two_forced_texts_both_are_said() {
+    let mut scene = Scene::ready(config());
+    scene.when(1.0, say_now("fire!"));
+    scene.when(1.1, say_now("run!"));
+    scene.when(1.2, created(R1, Q2));
+    scene.when(1.3, done_cancelled(R1));
+    scene.expect(["create q2 Say", "cancel r1", "create q4 Say"]);
+    scene.model_says(1.4, Q4, R2, A2, 100);
+    scene.expect(["keep", "plays 100ms", "create q5 Say"]);
+    scene.model_says(1.6, Q5, R3, A3, 100);
+    scene.until(3.0);
+    scene.expect(["keep", "plays 100ms"]);
+}
+
 /// Breaks when `force` interrupts although a guard before the fifth stops it.
 #[test]
 fn r3_force_passes_the_fifth_guard_only() {

@@ -214,6 +214,20 @@ fn h4_the_last_two_responses_are_remembered() {
     }
 }
 
+/// Breaks when the response that said goodbye is forgotten while it is heard, because the model goes on by itself.
+#[test]
+fn h4_the_response_that_said_goodbye_is_not_forgotten() {
+    let mut scene = answering(config());
+    scene.when(1.1, transcript(R1, A1, "goodbye"));
+    scene.when(1.1, done(R1));
+    for response in [R2, R3, R4] {
+        scene.when(1.2, created_by_itself(response));
+        scene.when(1.2, done(response));
+    }
+    scene.until(5.0);
+    assert_eq!(scene.times_of("do c2 hang up"), [1.5]);
+}
+
 /// A. Breaks when a goodbye that is pending is not looked at again when its audio completes.
 #[test]
 fn h5_the_transcript_first_and_completion_later() {

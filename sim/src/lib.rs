@@ -1,8 +1,11 @@
 //! A simulated carrier, a simulated model, and what goes wrong between them.
 
 pub mod carrier;
+pub mod dice;
 pub mod explore;
 pub mod model;
 pub mod oracle;
+pub mod seed;
+pub mod verdict;
 pub mod world;
 pub mod worlds;

@@ -13,5 +13,7 @@ mod settings;
 mod vad;
 pub mod voice;
 
-pub use script::{Behaviour, Reply, ReplyCall, ReplyEnd, ReplyItem, Script, TranscriptOrder, TranscriptionTiming};
+pub use script::{
+    Behaviour, Reply, ReplyCall, ReplyEnd, ReplyItem, Script, TranscriptOrder, TranscriptionTiming, Voice,
+};
 pub use session::{ClientError, FakeModel, GeneratedItem, Record, Sent};

@@ -104,6 +104,6 @@ fn check_silent(audio: &[u8]) -> Result<(), usize> {
 }
 
 /// Both zeros of µ-law.
-fn is_silent(byte: u8) -> bool {
+pub(crate) fn is_silent(byte: u8) -> bool {
     byte == 0xFF || byte == 0x7F
 }

@@ -11,7 +11,7 @@ use sim::carrier::stream::{CallerStep, FakeStream, StreamFacts, StreamOptions};
 use sim::model::voice::hum;
 use sim::model::{Behaviour, FakeModel, Reply, ReplyItem, Script, TranscriptOrder};
 use sim::oracle;
-use sim::world::{RecordedAgent, Setup, World};
+use sim::world::{Faults, RecordedAgent, Setup, World};
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -58,6 +58,8 @@ impl Scene {
             answer_delay: ANSWER,
             command_delay: ms(5),
             tool_output: r#"{"ok":true}"#.into(),
+            recorded: true,
+            faults: Faults::default(),
         });
         assert!(world.run(ms(180_000)), "the call did not end; notes: {:#?}", world.notes);
         world

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::voice::hum;
+use super::voice::{hum, noise};
 
 /// What is said on both sides, in order.
 #[derive(Clone, Debug, Default)]
@@ -89,6 +89,12 @@ impl ReplyItem {
     pub fn says(text: &str) -> Self {
         ReplyItem { transcript: text.into(), audio: hum(text).into() }
     }
+
+    /// Noise of this length, to be told from all others by any few bytes of it.
+    pub fn hisses(text: &str, seed: u64, length: Duration) -> Self {
+        let bytes = usize::try_from(length.as_micros() / 125).unwrap_or(0);
+        ReplyItem { transcript: text.into(), audio: noise(seed, bytes).into() }
+    }
 }
 
 /// How the model behaves. The default is a good day; each deviation was seen on real servers, or is allowed by the
@@ -133,6 +139,17 @@ pub struct Behaviour {
     pub errors_without_code: bool,
     /// Responses that nobody asked for begin at these times, unless one is active.
     pub spontaneous: Vec<Duration>,
+    /// How the model speaks where the script gives it no audio.
+    pub voice: Voice,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Voice {
+    /// For ears, and for those who look for it by correlation.
+    #[default]
+    Hum,
+    /// For those who compare bytes, thousands of calls a second.
+    Noise,
 }
 
 /// When the words of an item come.
@@ -179,6 +196,7 @@ impl Default for Behaviour {
             unknown_every: None,
             errors_without_code: false,
             spontaneous: Vec::new(),
+            voice: Voice::Hum,
         }
     }
 }

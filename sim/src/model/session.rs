@@ -19,7 +19,7 @@ use call::wire::openai::{
 use serde_json::json;
 
 use super::generation::{Ending, Generation, Step, What};
-use super::script::{Behaviour, Reply, Script, TranscriptionTiming};
+use super::script::{Behaviour, Reply, ReplyItem, Script, TranscriptionTiming, Voice};
 use super::vad::{Heard, Vad};
 use super::{mulaw, settings};
 
@@ -562,11 +562,11 @@ impl FakeModel {
         }
         let params = params.unwrap_or_default();
         let reply = match params.instructions.as_deref().and_then(|text| self.literal(text)) {
-            Some(text) => Reply::says(&text),
+            Some(text) => self.says(&text),
             None => {
                 self.replies_given += 1;
                 let scripted = self.script.replies.get(self.replies_given - 1);
-                scripted.cloned().unwrap_or_else(|| Reply::says("Go on."))
+                scripted.cloned().unwrap_or_else(|| self.says("Go on."))
             }
         };
         let id = self.new_id("resp");
@@ -580,6 +580,18 @@ impl FakeModel {
         self.ids = ids;
         self.record.responses.push(generation.id.clone());
         self.active = Some(generation);
+    }
+
+    fn says(&self, text: &str) -> Reply {
+        match self.behaviour.voice {
+            Voice::Hum => Reply::says(text),
+            Voice::Noise => {
+                // Another noise each time, also for the same words.
+                let seed = self.record.responses.len() as u64;
+                let length = Duration::from_millis(67) * u32::try_from(text.chars().count()).unwrap_or(u32::MAX);
+                Reply { items: vec![ReplyItem::hisses(text, seed, length)], ..Reply::default() }
+            }
+        }
     }
 
     /// The text in quotation marks that these instructions ask for; quotations of the session's instructions aside.

@@ -3,6 +3,7 @@
 use std::f64::consts::TAU;
 
 use super::mulaw;
+use crate::dice::Dice;
 
 const RATE: f64 = 8_000.0;
 
@@ -41,6 +42,19 @@ pub fn hum(text: &str) -> Vec<u8> {
     let loudest = samples.iter().map(|sample| sample * sample).sum::<f64>() / samples.len().max(1) as f64;
     let scale = if loudest > 0.0 { LEVEL / loudest.sqrt() } else { 0.0 };
     samples.iter().map(|sample| mulaw::encode((sample * scale).clamp(-32_000.0, 32_000.0) as i16)).collect()
+}
+
+/// µ-law in which no byte is silent, and no few bytes come twice: what was played of it can be told byte by byte. It costs
+/// next to nothing.
+pub fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut dice = Dice::new(seed);
+    let mut audio = Vec::with_capacity(bytes + 8);
+    while audio.len() < bytes {
+        // Both zeros of µ-law have all lower bits set.
+        audio.extend(dice.next().to_le_bytes().map(|byte| if byte & 0x7F == 0x7F { byte ^ 1 } else { byte }));
+    }
+    audio.truncate(bytes);
+    audio
 }
 
 /// The harmonics up to the edge of a telephone line, each weighted by how near it is to a formant.
