@@ -92,6 +92,8 @@ struct Shell {
     events: broadcast::Sender<CallEvent>,
     /// Of this round, to be told to them.
     noted: Vec<Note>,
+    /// To be logged, with what the bridge knows of the stream (O5).
+    media_started: bool,
     answered_at: Option<Timestamp>,
     ended: Option<EndReason>,
 }
@@ -136,6 +138,7 @@ impl Driver {
             to_tell: VecDeque::new(),
             events,
             noted: Vec::new(),
+            media_started: false,
             answered_at: None,
             ended: None,
         };
@@ -181,6 +184,9 @@ impl Driver {
         loop {
             while let Some(effect) = self.bridge.poll() {
                 self.shell.perform(effect);
+            }
+            if std::mem::take(&mut self.shell.media_started) {
+                tracing::info!(stream_known = self.bridge.stream_sid().is_some(), "media started");
             }
             self.tell_observers();
             if self.shell.ended.is_some() {
@@ -307,7 +313,8 @@ impl Shell {
             Effect::RecordCleared { at } => self.recorder.cleared(at),
             Effect::Note(note) => {
                 if note == Note::MediaStarted {
-                    self.answered_at = Some(Timestamp::now());
+                    self.media_started = true;
+                    self.answered_at.get_or_insert_with(Timestamp::now);
                     if self.agent.recording {
                         self.recorder.started(Instant::now());
                     }

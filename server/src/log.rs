@@ -26,7 +26,8 @@ pub fn init(env: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<()> {
 /// One thing that a call noted, inside the call's span.
 pub(crate) fn note(note: &Note) {
     match note {
-        Note::MediaStarted => tracing::info!("media started"),
+        // Logged by the driver, which knows the stream (O5).
+        Note::MediaStarted => {}
         Note::ModelReady { epoch } => tracing::debug!(%epoch, "model ready"),
         Note::ModelLost { epoch, fatal } => tracing::warn!(%epoch, fatal, "model lost"),
         Note::GoodbyeWanted { why } => tracing::info!(?why, "goodbye wanted"),
