@@ -2,20 +2,18 @@
 //! what its own caller heard; nothing of one may be found in another.
 #![allow(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
 
+mod common;
+
 use std::time::Duration;
 
 use call::EndReason;
 use call::summary::Who;
-use patchcord::Server;
-use patchcord::config::{Config, Secret, Verify};
+use common::Stage;
 use sim::carrier::stream::CallerStep;
-use sim::carrier::twilio::{CallOptions, CallReport, FakeTwilio, Settings};
-use sim::model::server::ModelServer;
+use sim::carrier::twilio::{CallOptions, CallReport};
 use sim::model::voice::hum;
 use sim::model::{Behaviour, FakeModel, Record, Script};
 use sim::oracle;
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
 const CALLS: usize = 20;
 
@@ -24,33 +22,14 @@ const TOLERANCE_MS: u32 = 250;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_calls_at_once_end_right_and_share_nothing() {
-    let carrier = FakeTwilio::start(Settings::default()).await.unwrap();
-    let model = ModelServer::start("key", |opening| {
+    let stage = Stage::set(|opening| {
         let number = opening.number;
         let answer = format!("You are caller {number}, and this is rather a long answer to what you said just now.");
         let script = Script::says([answer.as_str(), &format!("That was all for caller {number}, goodbye!")])
             .hears([format!("First of {number}.").as_str(), &format!("Second of {number}.")]);
         FakeModel::new(&format!("s{number}"), script, Behaviour::default())
-    });
-    let model = model.await.unwrap();
-    let data = tempfile::tempdir().unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let settings = Settings::default();
-    let mut config = Config { data: data.path().to_owned(), ..Config::default() };
-    config.openai.url = model.url().parse().unwrap();
-    config.openai.key = Some(Secret::new("key"));
-    config.twilio.account_sid = Some(settings.account_sid);
-    config.twilio.auth_token = Some(Secret::new(settings.auth_token));
-    config.twilio.api_url = carrier.api_url().parse().unwrap();
-    config.twilio.verify = Verify::Always;
-    config.agents[0].greeting = Some("Hello.".to_owned());
-    let server = Server::new(config, listener).unwrap();
-    let (calls, base) = (server.calls(), format!("http://{}", server.address()));
-    let (stop, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(server.run(async {
-        let _ = stopped.await;
-    }));
-
+    })
+    .await;
     let reports = futures_util::future::join_all((0..CALLS).map(|number| {
         // Each says something of its own, interrupts at a moment of its own.
         let caller = vec![
@@ -62,18 +41,16 @@ async fn twenty_calls_at_once_end_right_and_share_nothing() {
             CallerStep::AwaitAgentQuiet(Duration::from_secs(20)),
         ];
         let options = CallOptions { limit: Duration::from_secs(60), ..CallOptions::default() };
-        let (carrier, base) = (&carrier, &base);
+        let (carrier, base) = (&stage.carrier, &stage.base);
         async move { carrier.call(base, &format!("+1500555{number:04}"), "+15005550006", caller, options).await }
     }))
     .await;
-    calls.wait_for_finished(CALLS as u64).await;
-    drop(stop);
-    server.await.unwrap().unwrap();
+    stage.calls.wait_for_finished(CALLS as u64).await;
 
     let sessions: Vec<Record> =
-        model.sessions().iter().map(|session| session.lock().unwrap().record().clone()).collect();
-    assert_eq!((reports.len(), sessions.len(), calls.live()), (CALLS, CALLS, 0));
-    let finished = calls.finished();
+        stage.model.sessions().iter().map(|session| session.lock().unwrap().record().clone()).collect();
+    assert_eq!((reports.len(), sessions.len(), stage.calls.live()), (CALLS, CALLS, 0));
+    let finished = stage.calls.finished();
     let mut served = [false; CALLS];
     for report in &reports {
         assert!(report.problems.is_empty(), "{:?}", report.problems);
@@ -95,6 +72,7 @@ async fn twenty_calls_at_once_end_right_and_share_nothing() {
         assert_eq!(hang_ups(report), 1);
     }
     assert!(served.iter().all(|served| *served));
+    stage.strike().await;
 }
 
 /// The number that the agent's last answer names: the one before it was cut off, perhaps before it came to that.

@@ -1,23 +1,21 @@
 //! The model's connection breaks in the middle of an answer, over real sockets (N4).
 #![allow(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
 
+mod common;
+
 use std::time::Duration;
 
 use call::EndReason;
 use call::wire::openai::ClientEvent;
-use patchcord::Server;
-use patchcord::config::{Config, Secret, Verify};
+use common::Stage;
 use sim::carrier::stream::CallerStep;
-use sim::carrier::twilio::{CallOptions, FakeTwilio, Settings};
-use sim::model::server::ModelServer;
+use sim::carrier::twilio::CallOptions;
 use sim::model::voice::hum;
 use sim::model::{Behaviour, FakeModel, Script};
-use tokio::net::TcpListener;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn n4_the_conversation_goes_on_with_another_session_that_knows_it() {
-    let carrier = FakeTwilio::start(Settings::default()).await.unwrap();
-    let model = ModelServer::start("key", |opening| match opening.number {
+    let stage = Stage::set(|opening| match opening.number {
         // Breaks after some of its first answer: greeting and its events come before.
         1 => {
             let script = Script::says(["This is an answer that will not be heard to its end, for something breaks."])
@@ -25,23 +23,8 @@ async fn n4_the_conversation_goes_on_with_another_session_that_knows_it() {
             FakeModel::new("first", script, Behaviour { close_after: Some((60, None)), ..Behaviour::default() })
         }
         _ => FakeModel::new("second", Script::says(["We sell bicycles. Goodbye!"]), Behaviour::default()),
-    });
-    let model = model.await.unwrap();
-    let data = tempfile::tempdir().unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let settings = Settings::default();
-    let mut config = Config { data: data.path().to_owned(), ..Config::default() };
-    config.openai.url = model.url().parse().unwrap();
-    config.openai.key = Some(Secret::new("key"));
-    config.twilio.account_sid = Some(settings.account_sid);
-    config.twilio.auth_token = Some(Secret::new(settings.auth_token));
-    config.twilio.api_url = carrier.api_url().parse().unwrap();
-    config.twilio.verify = Verify::Always;
-    config.agents[0].greeting = Some("Hello.".to_owned());
-    let server = Server::new(config, listener).unwrap();
-    let (calls, base) = (server.calls(), format!("http://{}", server.address()));
-    tokio::spawn(server.run(std::future::pending()));
-
+    })
+    .await;
     let caller = vec![
         CallerStep::AwaitAgentSpeech { for_at_least: Duration::from_millis(200) },
         CallerStep::AwaitAgentQuiet(Duration::from_millis(200)),
@@ -49,12 +32,12 @@ async fn n4_the_conversation_goes_on_with_another_session_that_knows_it() {
         CallerStep::AwaitAgentQuiet(Duration::from_secs(20)),
     ];
     let options = CallOptions { limit: Duration::from_secs(60), ..CallOptions::default() };
-    let report = carrier.call(&base, "+15005550001", "+15005550006", caller, options).await;
-    let record = calls.wait_for_finished(1).await.unwrap();
+    let report = stage.carrier.call(&stage.base, "+15005550001", "+15005550006", caller, options).await;
+    let record = stage.calls.wait_for_finished(1).await.unwrap();
     assert!(report.problems.is_empty() && report.streams[0].violations.is_empty(), "{report:?}");
     assert_eq!(record.ended_reason, EndReason::Goodbye, "{:#?}", record.summary.turns);
 
-    let sessions = model.sessions();
+    let sessions = stage.model.sessions();
     assert_eq!(sessions.len(), 2);
     let second = sessions[1].lock().unwrap();
     assert!(second.record().client_errors.is_empty(), "{:?}", second.record().client_errors);
@@ -73,4 +56,6 @@ async fn n4_the_conversation_goes_on_with_another_session_that_knows_it() {
     let second_answer = &second.record().generated[0].audio;
     let played = &report.streams[0].played;
     assert!(played.windows(second_answer.len()).any(|window| window == &second_answer[..]));
+    drop(second);
+    stage.strike().await;
 }
