@@ -42,6 +42,11 @@ fn goodbye() {
 }
 
 #[test]
+fn cancelled() {
+    search(scopes::cancelled(), STATES_MAX);
+}
+
+#[test]
 fn hold() {
     search(scopes::hold(), STATES_MAX);
 }
@@ -106,6 +111,7 @@ fn equal_fingerprints_mean_equal_futures() {
     const STATES_EACH: usize = 5_000;
     let scopes = [
         scopes::goodbye(),
+        scopes::cancelled(),
         scopes::hold(),
         scopes::hang_up(),
         scopes::asking(),

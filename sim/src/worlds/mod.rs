@@ -50,6 +50,8 @@ pub struct Scope {
     pub rejections: u8,
     /// Responses that fail.
     pub failures: u8,
+    /// Responses that it cancels by itself.
+    pub own_cancellations: u8,
     /// Responses that end before they said anything.
     pub empty: u8,
     /// Items are announced before their audio, and perhaps never get any.
@@ -158,6 +160,7 @@ struct Left {
     own_responses: u8,
     rejections: u8,
     failures: u8,
+    own_cancellations: u8,
     empty: u8,
     tools: u8,
     end_calls: u8,
@@ -197,6 +200,8 @@ struct Response {
     done: bool,
     /// It answers what the caller said before it.
     answers: bool,
+    /// It speaks about a tool's result.
+    tells_result: bool,
     /// Whether it ended because it was cancelled.
     cancelled: bool,
     ends_call: bool,
@@ -241,6 +246,7 @@ impl World {
                 own_responses: scope.own_responses,
                 rejections: scope.rejections,
                 failures: scope.failures,
+                own_cancellations: scope.own_cancellations,
                 empty: scope.empty,
                 tools: scope.tools,
                 end_calls: scope.end_calls,
@@ -330,8 +336,13 @@ impl World {
         }
         if response.cancel.is_some() {
             steps.push(Step::DoneCancelled(id));
-        } else if self.left.failures > 0 {
-            steps.push(Step::Fails(id));
+        } else {
+            if self.left.failures > 0 {
+                steps.push(Step::Fails(id));
+            }
+            if self.left.own_cancellations > 0 {
+                steps.push(Step::DoneCancelled(id));
+            }
         }
     }
 
@@ -391,7 +402,7 @@ impl World {
     fn created(&mut self, request: Option<(RequestId, Reason)>) {
         let id = ResponseId(self.next.response);
         self.next.response += 1;
-        let answers = self.watch.created(request, id);
+        let (answers, tells_result) = self.watch.created(request);
         self.watch.generating = true;
         self.model.responses.push(Response {
             id,
@@ -401,6 +412,7 @@ impl World {
             cancel: None,
             done: false,
             answers,
+            tells_result,
             cancelled: false,
             ends_call: false,
         });
@@ -466,6 +478,9 @@ impl World {
         let came_to_nothing = done.items.iter().all(|item| item.accepted == 0);
         self.model.too_late = cancel.or(self.model.too_late);
         let done = self.response(response).clone();
+        if came_to_nothing && !done.called && done.cancel.is_none() && !done.cancelled {
+            self.watch.came_to_nothing(&done);
+        }
         if came_to_nothing && !done.cancelled && (done.is_goodbye() || (done.answers && self.watch.caller_said_goodbye))
         {
             self.watch.goodbye_came_to_nothing();
@@ -648,10 +663,12 @@ impl Explorable for World {
                 let error = if *step == Step::Collides { ModelError::Collision } else { ModelError::Other };
                 self.left.rejections -= u8::from(*step == Step::Rejects);
                 let request = self.model.request.take();
-                if let Some((_, Reason::Farewell)) = request {
-                    self.watch.goodbye_came_to_nothing();
+                if let Some((_, reason)) = request {
+                    self.watch.rejected(reason);
+                    if reason == Reason::Farewell {
+                        self.watch.goodbye_came_to_nothing();
+                    }
                 }
-                self.watch.not_answered();
                 self.tell(ModelInput::Error { request: request.map(|(request, _)| request), error });
             }
             Step::Announces(response) => self.announce(response),
@@ -677,7 +694,10 @@ impl Explorable for World {
                 self.left.empty -= u8::from(is_empty);
                 self.done(response, ResponseStatus::Completed);
             }
-            Step::DoneCancelled(response) => self.done(response, ResponseStatus::Cancelled),
+            Step::DoneCancelled(response) => {
+                self.left.own_cancellations -= u8::from(self.response(response).cancel.is_none());
+                self.done(response, ResponseStatus::Cancelled);
+            }
             Step::Fails(response) => {
                 self.left.failures -= 1;
                 self.done(response, ResponseStatus::Failed(ModelError::Other));
@@ -740,10 +760,12 @@ impl Explorable for World {
             }
             Step::OperatorSays => {
                 self.left.texts -= 1;
+                self.watch.texts += 1;
                 self.give(Input::Operator(OperatorInput::Say { text: "One moment.".to_owned(), force: false }));
             }
             Step::OperatorSaysNow => {
                 self.left.forced_texts -= 1;
+                self.watch.texts += 1;
                 self.give(Input::Operator(OperatorInput::Say { text: "Listen.".to_owned(), force: true }));
             }
             Step::TimePasses => {
@@ -767,9 +789,10 @@ impl Explorable for World {
         print.id_of(self.model.too_late);
         print.put(self.model.responses.len());
         for response in &self.model.responses {
-            let Response { id, reason, items, called, cancel, done, answers, cancelled, ends_call } = response;
+            let Response { id, reason, items, called, cancel, done, answers, tells_result, cancelled, ends_call } =
+                response;
             print.id(*id);
-            print.put((*reason, *called, *done, *answers, *cancelled, *ends_call, items.len()));
+            print.put((*reason, *called, *done, *answers, *tells_result, *cancelled, *ends_call, items.len()));
             print.id_of(*cancel);
             for Item { id, deltas, audio_done, said, start, accepted } in items {
                 print.id(*id);

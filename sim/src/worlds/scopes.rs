@@ -28,7 +28,7 @@ fn config() -> CallConfig {
         hang_up_attempts: 2,
         hang_up_retry: ms(100),
         hang_up_timeout: ms(100),
-        hang_up_grace: ms(100),
+        hang_up_grace: ms(40),
         tool_timeout: Duration::MAX,
         silence_max: None,
         reconnect_max: None,
@@ -53,6 +53,7 @@ fn quiet(name: &'static str) -> Scope {
         own_responses: 0,
         rejections: 0,
         failures: 0,
+        own_cancellations: 0,
         empty: 0,
         announcements: false,
         tools: 0,
@@ -92,6 +93,18 @@ pub fn goodbye() -> Scope {
             "ended by goodbye",
         ],
         ..quiet("goodbye")
+    }
+}
+
+/// Goodbye × a model that cancels by itself × tool that ends the call (H2, H7, H11).
+pub fn cancelled() -> Scope {
+    Scope {
+        replies: &[Reply::Plain, Reply::Goodbye],
+        late_transcripts: true,
+        own_cancellations: 1,
+        end_calls: 1,
+        sometimes: &["a goodbye is withdrawn", "goodbye, via audio.done", "goodbye, via transcript.done"],
+        ..quiet("cancelled")
     }
 }
 

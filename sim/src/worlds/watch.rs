@@ -44,9 +44,9 @@ pub(super) struct Watch {
     confirmed: u64,
     /// What lies before was interrupted: it is never sent again (B2).
     dead: u64,
-    /// After a `clear`: the caller had not heard all that was sent.
+    /// After a `clear`, until more is sent: how far the caller may have heard, and whether that is not all that was sent.
+    cleared: Option<u64>,
     cut_off: bool,
-    cleared: bool,
     held: bool,
     /// A response is going on.
     pub generating: bool,
@@ -63,8 +63,12 @@ pub(super) struct Watch {
     unanswered: Vec<ItemId>,
     /// A response to the caller was cancelled before anything of it was heard.
     taken_back: bool,
-    /// A create that answers the caller is on its way.
+    /// Texts of the operator that were not asked for yet, and results of tools that were not spoken about.
+    pub texts: u8,
+    pub result: bool,
+    /// What the create on its way is for.
     answering: bool,
+    tells_result: bool,
 
     pub goodbye_pending: bool,
     goodbyes_that_came_to_nothing: u8,
@@ -74,6 +78,8 @@ pub(super) struct Watch {
     recordings: u8,
     /// Function calls that the model got no output for.
     pub tool_calls: Vec<(ToolCallId, ResponseId)>,
+    /// Those of them that were run: their results are to be spoken about.
+    tools_run: Vec<ToolCallId>,
 }
 
 #[derive(Clone, Copy)]
@@ -109,20 +115,30 @@ impl Watch {
         self.unanswered.push(item);
     }
 
-    /// True when this response answers all that the caller said so far.
-    pub fn created(&mut self, request: Option<(RequestId, Reason)>, _response: ResponseId) -> bool {
+    /// Whether this response answers all that the caller said so far, and whether it tells a tool's result.
+    pub fn created(&mut self, request: Option<(RequestId, Reason)>) -> (bool, bool) {
+        let tells_result = request.is_some() && std::mem::take(&mut self.tells_result);
         self.answering = false;
         // One with a text of its own says that text; what the caller said waits (B5, R3).
         let answers = request.is_none_or(|(_, reason)| !matches!(reason, Reason::Greeting | Reason::Say));
         if answers {
             self.answered();
         }
-        answers
+        (answers, tells_result)
     }
 
-    /// The request that was to answer the caller did not become a response.
-    pub fn not_answered(&mut self) {
+    /// The request did not become a response.
+    pub fn rejected(&mut self, reason: Reason) {
         self.taken_back |= std::mem::take(&mut self.answering);
+        self.result |= std::mem::take(&mut self.tells_result);
+        self.texts += u8::from(reason == Reason::Say);
+    }
+
+    /// The response was cancelled, or ended, before anything of it was heard: what it was for is still owed.
+    pub fn came_to_nothing(&mut self, response: &Response) {
+        self.taken_back |= response.answers;
+        self.result |= response.tells_result;
+        self.texts += u8::from(response.reason == Some(Reason::Say));
     }
 
     fn answered(&mut self) {
@@ -175,7 +191,9 @@ impl Watch {
         let end = span.start + u64::from(span.len);
         let goes_on = span.start == self.next || (span.start == self.dead && self.next <= self.dead);
         // After a hold it goes on from where hearing stopped.
-        let goes_back = self.cleared && span.start < self.next && span.start >= self.confirmed;
+        let goes_back = self.cleared.is_some_and(|heard| (self.confirmed..=heard).contains(&span.start));
+        // Nothing that was not heard is left out.
+        let goes_on = goes_on && !self.cleared.is_some_and(|heard| heard < span.start && self.dead < span.start);
         if !self.streaming {
             self.breaks("L7: audio for a carrier that is not there");
         }
@@ -191,12 +209,12 @@ impl Watch {
         if end > self.kept {
             self.breaks("A2: audio that was never accepted");
         }
-        if goes_back {
+        if goes_back && span.start < self.next {
             self.happened.push("playing goes on after a hold");
         }
         self.next = end;
         self.sent = self.sent.max(end);
-        self.cleared = false;
+        self.cleared = None;
         self.cut_off = false;
         let plays = Duration::from_micros(u64::from(span.len + pad) * 125);
         self.play_end = self.play_end.max(now) + plays;
@@ -207,9 +225,18 @@ impl Watch {
         self.frames.push_back(Frame { end, play_end: self.play_end });
     }
 
+    /// How far the caller has heard if each frame plays at once after the one before; never farther than that.
+    fn heard(&self, now: CallTime) -> u64 {
+        match self.frames.iter().find(|frame| frame.play_end > now) {
+            // 8 bytes a ms.
+            Some(playing) => playing.end.saturating_sub(playing.play_end.since(now).as_micros() as u64 / 125),
+            None => self.next,
+        }
+    }
+
     fn clears(&mut self, now: CallTime) {
         self.cut_off = self.frames.back().is_some_and(|frame| frame.play_end > now);
-        self.cleared = true;
+        self.cleared = Some(self.heard(now));
         self.frames.clear();
         self.play_end = now;
         // All marks come back, in order, and say nothing any more (A7).
@@ -281,8 +308,8 @@ impl Watch {
             sent,
             confirmed,
             dead,
-            cut_off,
             cleared,
+            cut_off,
             held,
             generating: _,
             frames,
@@ -293,7 +320,10 @@ impl Watch {
             caller_said_goodbye,
             unanswered,
             taken_back,
+            texts,
+            result,
             answering,
+            tells_result,
             goodbye_pending,
             goodbyes_that_came_to_nothing,
             hang_up,
@@ -302,13 +332,15 @@ impl Watch {
             collided: _,
             recordings,
             tool_calls,
+            tools_run,
         } = self;
         print.put((*streaming, *goes_on, *ended, *model_closed, *model_given_up));
         // What lies before was confirmed or interrupted is behind everything that is still asked about.
         let behind = (*dead).max(*confirmed);
         print.put((kept - next, kept - sent, kept - behind, kept - dead.max(confirmed)));
-        print.put((*cut_off, *cleared, *held, *caller_speaking, *caller_said_goodbye));
-        print.put((*taken_back, *answering, *goodbye_pending));
+        print.put(cleared.map(|heard| kept.wrapping_sub(heard)));
+        print.put((*cut_off, *held, *caller_speaking, *caller_said_goodbye));
+        print.put((*taken_back, *answering, *goodbye_pending, *texts, *result, *tells_result));
         print.put(frames.len());
         for Frame { end, play_end } in frames {
             print.put(kept - end);
@@ -337,6 +369,7 @@ impl Watch {
         for (call, response) in tool_calls {
             print.id(*call);
             print.id(*response);
+            print.put(tools_run.contains(call));
         }
     }
 }
@@ -434,7 +467,9 @@ impl World {
                     watch.breaks("B6: cancelled twice");
                 }
                 let sent = response.items.iter().any(|item| item.accepted > 0 && item.start < watch.sent);
-                watch.taken_back |= response.answers && !sent && !response.called;
+                if !sent && !response.called {
+                    watch.came_to_nothing(response);
+                }
             }
             ModelOutput::Truncate { item, heard_ms, .. } => {
                 let items = self.model.responses.iter().flat_map(|response| &response.items);
@@ -466,6 +501,7 @@ impl World {
                 match watch.tool_calls.iter().position(|(known, _)| known == call) {
                     Some(index) => {
                         let (_, response) = watch.tool_calls.remove(index);
+                        watch.result |= watch.tools_run.contains(call);
                         if self.model.responses.iter().any(|known| known.id == response && !known.done) {
                             watch.breaks("N2: an output before the calling response was done");
                         }
@@ -495,8 +531,14 @@ impl World {
         if self.model.responses.iter().any(|response| !response.done) {
             watch.breaks("R2: a request while a response is active");
         }
-        if !matches!(reason, Reason::Greeting | Reason::Say) {
-            watch.answering = true;
+        match reason {
+            Reason::Greeting => {}
+            Reason::Say => watch.texts = watch.texts.saturating_sub(1),
+            Reason::CallerTurn | Reason::ToolResult => {
+                watch.answering = true;
+                watch.tells_result = std::mem::take(&mut watch.result);
+            }
+            Reason::Farewell | Reason::IdlePrompt => watch.answering = true,
         }
         if std::mem::take(&mut watch.collided) {
             watch.happened.push("a request after one that collided");
@@ -525,7 +567,10 @@ impl World {
                 }
             }
             Command::ConnectModel { .. } => {}
-            Command::RunTool { .. } => watch.happened.push("a tool is run"),
+            Command::RunTool { call, .. } => {
+                watch.tools_run.push(*call);
+                watch.happened.push("a tool is run");
+            }
         }
     }
 
@@ -553,6 +598,10 @@ impl World {
             Note::GoodbyeWithdrawn => {
                 watch.goodbye_pending = false;
                 watch.held = false;
+                if watch.caller_said_goodbye {
+                    // It was the answer, and nothing revives it (H7).
+                    watch.answered();
+                }
                 watch.happened.push("a goodbye is withdrawn");
             }
             Note::GoodbyeDone { via } => self.watch_goodbye(*via),
@@ -563,6 +612,8 @@ impl World {
             Note::Odd("a response came to nothing twice") => {
                 // Given up: there is nothing more to be done about it (R10).
                 watch.answered();
+                watch.result = false;
+                watch.texts = watch.texts.saturating_sub(1);
                 watch.happened.push("a response that came to nothing twice");
             }
             Note::Odd("a response began before the one before it was done") => {
@@ -579,7 +630,9 @@ impl World {
         if watch.caller_speaking || watch.is_held() {
             watch.breaks("H2, H7: a goodbye while the caller speaks");
         }
-        if watch.next.max(watch.dead) != watch.kept || (watch.cleared && watch.cut_off && watch.dead != watch.kept) {
+        if watch.next.max(watch.dead) != watch.kept
+            || (watch.cleared.is_some() && watch.cut_off && watch.dead != watch.kept)
+        {
             watch.breaks("H2, H8: a goodbye before everything was sent");
         }
         let is_unheard = |end: u64| watch.frames.iter().any(|frame| frame.end <= end && frame.play_end + grace > now);
@@ -640,6 +693,8 @@ impl World {
             (!watch.unanswered.is_empty(), "T1: a turn of the caller that is never answered"),
             (watch.taken_back, "T1: an answer that was taken back and never given"),
             (!watch.tool_calls.is_empty(), "N2: a function call without an output"),
+            (watch.result, "N2: a tool's result that is never spoken about"),
+            (watch.texts > 0, "R3: a text of the operator that is never said"),
         ]
         .into_iter()
         .find_map(|(broken, rule)| broken.then_some(rule))
