@@ -952,10 +952,11 @@ impl Call {
         self.settle_floor();
         self.settle_tools();
         self.settle_silence();
-        self.settle_goodbye();
         self.settle_edits();
         self.settle_asking();
         self.settle_sending();
+        // After sending: it may have waited for the last frame of another response to go.
+        self.settle_goodbye();
         self.settle_speaking();
         self.settle_turns();
     }
@@ -1375,12 +1376,9 @@ impl Call {
     fn retire(&mut self, active: Active, cancelled: bool) {
         let response = active.response;
         self.playback.close_response(response);
-        self.memory.remember(Ended {
-            response,
-            answers: active.ask.as_ref().and_then(|ask| ask.answers),
-            cancelled,
-            said: active.said,
-        });
+        let answers = active.ask.as_ref().and_then(|ask| ask.answers);
+        let keep = self.ending.goodbye.bound_response();
+        self.memory.remember(Ended { response, answers, cancelled, said: active.said }, keep);
         if cancelled && self.ending.goodbye.is_bound_to(response) {
             self.withdraw_goodbye();
         }

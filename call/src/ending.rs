@@ -209,7 +209,14 @@ impl Goodbye {
     }
 
     pub fn is_bound_to(self, response: ResponseId) -> bool {
-        matches!(self, Goodbye::Pending(Pending { bound: Bound::Response(bound), .. }) if bound == response)
+        self.bound_response() == Some(response)
+    }
+
+    pub fn bound_response(self) -> Option<ResponseId> {
+        match self {
+            Goodbye::Pending(Pending { bound: Bound::Response(response), .. }) => Some(response),
+            Goodbye::None | Goodbye::Wanted { .. } | Goodbye::Pending(_) | Goodbye::Unspoken { .. } => None,
+        }
     }
 
     pub fn why(self) -> Option<EndReason> {

@@ -230,9 +230,11 @@ pub struct Memory {
 const REMEMBERED: usize = 2;
 
 impl Memory {
-    pub fn remember(&mut self, ended: Ended) {
+    /// `keep`: the one that the goodbye is bound to is not forgotten for another.
+    pub fn remember(&mut self, ended: Ended, keep: Option<ResponseId>) {
         if self.ended.len() == REMEMBERED {
-            self.ended.pop_front();
+            let oldest = usize::from(self.ended.front().map(|ended| ended.response) == keep);
+            self.ended.remove(oldest);
         }
         self.ended.push_back(ended);
     }
