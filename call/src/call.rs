@@ -1066,10 +1066,11 @@ impl Call {
         self.settle_tools();
         self.settle_keys();
         self.settle_silence();
-        self.settle_goodbye();
         self.settle_edits();
         self.settle_asking();
         self.settle_sending();
+        // After sending: it may have waited for the last frame of another response to go.
+        self.settle_goodbye();
         self.settle_speaking();
         self.settle_turns();
         self.settle_pipeline();

@@ -47,6 +47,11 @@ fn cancelled() {
 }
 
 #[test]
+fn talkative() {
+    search(scopes::talkative(), STATES_MAX);
+}
+
+#[test]
 fn hold() {
     search(scopes::hold(), STATES_MAX);
 }
@@ -69,6 +74,11 @@ fn failing() {
 #[test]
 fn tools() {
     search(scopes::tools(), STATES_MAX);
+}
+
+#[test]
+fn overtaken() {
+    search(scopes::overtaken(), STATES_MAX);
 }
 
 #[test]
@@ -112,11 +122,13 @@ fn equal_fingerprints_mean_equal_futures() {
     let scopes = [
         scopes::goodbye(),
         scopes::cancelled(),
+        scopes::talkative(),
         scopes::hold(),
         scopes::hang_up(),
         scopes::asking(),
         scopes::failing(),
         scopes::tools(),
+        scopes::overtaken(),
         scopes::loss(),
         scopes::greeting(),
         scopes::silence(),

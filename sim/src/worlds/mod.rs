@@ -481,8 +481,9 @@ impl World {
         if came_to_nothing && !done.called && done.cancel.is_none() && !done.cancelled {
             self.watch.came_to_nothing(&done);
         }
-        if came_to_nothing && !done.cancelled && (done.is_goodbye() || (done.answers && self.watch.caller_said_goodbye))
-        {
+        let answers_goodbye = done.answers && self.watch.caller_said_goodbye;
+        let was_goodbye = done.reason == Some(Reason::Farewell) || answers_goodbye;
+        if came_to_nothing && !done.cancelled && was_goodbye {
             self.watch.goodbye_came_to_nothing();
         }
         self.tell(ModelInput::ResponseDone { response, status, usage: Usage::default() });

@@ -108,6 +108,17 @@ pub fn cancelled() -> Scope {
     }
 }
 
+/// Goodbye × other responses that the model begins by itself while it plays (H2, H4).
+pub fn talkative() -> Scope {
+    Scope {
+        deltas: 1,
+        replies: &[Reply::Goodbye],
+        own_responses: 2,
+        sometimes: &["ended by goodbye"],
+        ..quiet("talkative")
+    }
+}
+
 /// Speech × what it turns out to be × marks × resuming × interruption (B1–B4).
 pub fn hold() -> Scope {
     Scope {
@@ -199,6 +210,18 @@ pub fn tools() -> Scope {
     }
 }
 
+/// Tool results and texts × responses that the model begins by itself, before ours (R8, RACES a).
+pub fn overtaken() -> Scope {
+    Scope {
+        own_responses: 1,
+        utterances: 0,
+        end_calls: 0,
+        texts: 1,
+        sometimes: &["a request after one that collided", "a tool's result is spoken about"],
+        ..Scope { name: "overtaken", ..tools() }
+    }
+}
+
 /// Model loss × its deadlines × goodbye × speech that never stops × the carrier's stop (R9, R10, N4, L7).
 pub fn loss() -> Scope {
     Scope {
@@ -263,6 +286,7 @@ pub fn silence() -> Scope {
 pub fn unspoken() -> Scope {
     Scope {
         failures: 2,
+        rejections: 1,
         utterances: 0,
         sometimes: &["a goodbye that came to nothing", "goodbye, unspoken", "ended by silence"],
         ..Scope { name: "unspoken", ..silence() }
