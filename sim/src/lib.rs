@@ -6,5 +6,6 @@ pub mod explore;
 pub mod model;
 pub mod oracle;
 pub mod seed;
+pub mod survey;
 pub mod verdict;
 pub mod world;
