@@ -115,3 +115,11 @@ fn a_goodbye_is_not_forgotten_while_it_is_heard() {
         assert_ne!(ended(seed), EndReason::MaxDuration, "seed {seed}");
     }
 }
+
+/// The callee answers, and hangs up before the stream comes: that call was answered (L10).
+#[test]
+fn a_callee_who_hangs_up_at_once_did_answer() {
+    for seed in [49_760, 64_049, 73_600] {
+        assert_eq!(ended(seed), EndReason::CallerHungUp, "seed {seed}");
+    }
+}
