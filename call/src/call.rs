@@ -450,7 +450,10 @@ impl Call {
         let reason = match (self.ending.hang_up.reason(), self.ending.life) {
             (Some(reason), _) => reason,
             (None, Life::StreamLost { in_progress: true, .. }) => EndReason::StreamLost,
-            (None, Life::Made | Life::Announced { .. }) if self.facts.direction == Direction::Outbound => {
+            // One that is completed was answered, and hung up before its stream came.
+            (None, Life::Made | Life::Announced { .. })
+                if self.facts.direction == Direction::Outbound && status != CallStatus::Completed =>
+            {
                 EndReason::NotAnswered
             }
             (None, _) => EndReason::CallerHungUp,

@@ -318,6 +318,8 @@ fn l10_n1_calls_that_never_begin_end_too() {
     };
     assert_eq!(end(INBOUND, None), "ended NeverStarted");
     assert_eq!(end(OUTBOUND, Some(status(CallStatus::NoAnswer))), "ended NotAnswered");
+    // Answered, and hung up before the stream came.
+    assert_eq!(end(OUTBOUND, Some(status(CallStatus::Completed))), "ended CallerHungUp");
     assert_eq!(end(OUTBOUND, Some(status(CallStatus::Ringing))), "ended NeverStarted");
     assert_eq!(end(INBOUND, Some(status(CallStatus::Canceled))), "ended CallerHungUp");
 }

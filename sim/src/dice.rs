@@ -12,7 +12,7 @@ impl Dice {
         Dice(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -22,12 +22,12 @@ impl Dice {
 
     /// Dice for one purpose: what is drawn from them does not change what is drawn for others.
     pub fn split(&mut self) -> Dice {
-        Dice(self.next())
+        Dice(self.draw())
     }
 
     pub fn between(&mut self, range: RangeInclusive<u64>) -> u64 {
         let (low, high) = range.into_inner();
-        low + self.next() % (high - low + 1)
+        low + self.draw() % (high - low + 1)
     }
 
     pub fn ms(&mut self, range: RangeInclusive<u64>) -> Duration {
@@ -74,8 +74,8 @@ mod tests {
     #[test]
     fn the_numbers_of_a_seed_never_change() {
         let mut dice = Dice::new(0);
-        assert_eq!(dice.next(), 0xE220_A839_7B1D_CDAF);
-        assert_eq!(dice.next(), 0x6E78_9E6A_A1B9_65F4);
+        assert_eq!(dice.draw(), 0xE220_A839_7B1D_CDAF);
+        assert_eq!(dice.draw(), 0x6E78_9E6A_A1B9_65F4);
         let mut dice = Dice::new(7);
         let mut values: Vec<u64> = (0..100).map(|_| dice.weighted(&[(1, 0), (3, 1)])).collect();
         assert!((60..90).contains(&values.iter().sum::<u64>()));

@@ -6,6 +6,7 @@ pub mod explore;
 pub mod model;
 pub mod oracle;
 pub mod seed;
+pub mod survey;
 pub mod verdict;
 pub mod world;
 pub mod worlds;

@@ -179,7 +179,7 @@ impl Plan {
             items: planned
                 .says
                 .iter()
-                .map(|(words, length)| ReplyItem::hisses(words, voices.next(), *length))
+                .map(|(words, length)| ReplyItem::hisses(words, voices.draw(), *length))
                 .collect(),
             calls: planned.calls.iter().map(|&name| ReplyCall { name: name.into(), arguments: "{}".into() }).collect(),
             end: planned.end.clone(),
@@ -418,7 +418,7 @@ fn draw_faults(dice: &mut Dice) -> Faults {
     });
     let no_stream = dice.percent(2);
     Faults {
-        seed: dice.next(),
+        seed: dice.draw(),
         to_carrier,
         from_carrier,
         to_model,

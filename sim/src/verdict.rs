@@ -65,7 +65,7 @@ pub fn judge(plan: &Plan, world: &World) -> Result<Facts, Violation> {
     referee.finish(world)?;
     judge_peers(plan, world)?;
     judge_counts(world)?;
-    judge_playing(plan, world, &doubt)?;
+    judge_playing(plan, world, &doubt, referee.told_after_stream)?;
     let Some((at, ended)) = world.ended else {
         return Err(Violation { rule: "N8", what: "the call never ended".into(), at: world.now() });
     };
@@ -230,7 +230,7 @@ fn pieces(played: &[u8], items: &[GeneratedItem], doubt: usize) -> Result<Vec<Pi
     }
 }
 
-fn judge_playing(plan: &Plan, world: &World, doubt: &Doubt) -> Judgement {
+fn judge_playing(plan: &Plan, world: &World, doubt: &Doubt, told_after_stream: bool) -> Judgement {
     let (report, record) = (world.carrier.report(), world.model.record());
     let bytes_of = |time: Duration| usize::try_from(time.as_micros() / 125).unwrap_or(usize::MAX);
     let time_of =
@@ -277,9 +277,9 @@ fn judge_playing(plan: &Plan, world: &World, doubt: &Doubt) -> Judgement {
         .notes
         .iter()
         .any(|(_, note)| matches!(note, Note::Dropped { reason: call::output::DropReason::QueueFull, .. }));
-    // What the stream's end cut off nobody is told about: no conversation goes on from there.
-    let stream_lost = world.ended.is_some_and(|(_, reason)| reason == EndReason::StreamLost);
-    if stream_lost {
+    // What the model is told once the stream is gone is of no use to any conversation, and is not always right: how much
+    // of an item was heard is not known any more when the rest of it comes.
+    if told_after_stream {
         return Ok(());
     }
     let last_played = pieces.last().map_or(0, |piece| piece.item);
@@ -484,6 +484,8 @@ struct Referee<'a> {
     /// The last moment at which something happened that a goodbye has to wait for.
     goodbye_waited_until: Duration,
     goodbye_done: Option<Duration>,
+    /// The model was told about hearing when the stream was gone already.
+    told_after_stream: bool,
     /// Kinds of outputs seen since the last input, for the order of an interruption.
     batch: Vec<&'static str>,
     counts: BTreeMap<&'static str, u64>,
@@ -517,6 +519,7 @@ impl<'a> Referee<'a> {
             free_since: None,
             goodbye_waited_until: Duration::ZERO,
             goodbye_done: None,
+            told_after_stream: false,
             batch: Vec::new(),
             counts: BTreeMap::new(),
         }
@@ -622,6 +625,7 @@ impl<'a> Referee<'a> {
         {
             return broken("N4", now, format!("to a model that is gone: {words}"));
         }
+        self.told_after_stream |= matches!(kind, "truncate" | "delete") && !self.streaming;
         match kind {
             "create" => {
                 self.saw("create");

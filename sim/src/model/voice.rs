@@ -51,7 +51,7 @@ pub fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     let mut audio = Vec::with_capacity(bytes + 8);
     while audio.len() < bytes {
         // Both zeros of µ-law have all lower bits set.
-        audio.extend(dice.next().to_le_bytes().map(|byte| if byte & 0x7F == 0x7F { byte ^ 1 } else { byte }));
+        audio.extend(dice.draw().to_le_bytes().map(|byte| if byte & 0x7F == 0x7F { byte ^ 1 } else { byte }));
     }
     audio.truncate(bytes);
     audio

@@ -1,0 +1,125 @@
+//! Whole calls by seed: a fixed range that must keep every rule and reach everything worth reaching, and seeds that
+//! once broke a rule. Long runs are made by hand: `cargo run --release -p patchcord-sim -- --seeds 0..100000`.
+
+use call::EndReason;
+use sim::seed::Plan;
+use sim::survey::survey;
+
+/// As many as fit into the patience of `cargo test`.
+const SEEDS: u64 = 2_500;
+
+/// What a range of seeds has to reach, or it proves nothing.
+const REACHED: [&str; 60] = [
+    "A8: goodbye without marks",
+    "already ended",
+    "asked CallerTurn",
+    "asked Farewell",
+    "asked Greeting",
+    "asked IdlePrompt",
+    "asked Say",
+    "asked ToolResult",
+    "collided CallerTurn",
+    "collided Farewell",
+    "collided IdlePrompt",
+    "collided Say",
+    "collided ToolResult",
+    "complained Collision",
+    "complained SessionExpired",
+    "dropped ModelNotReady",
+    "dropped NoModel",
+    "dropped QueueFull",
+    "dropped StaleResponse",
+    "dtmf",
+    "ended CallerHungUp",
+    "ended Goodbye",
+    "ended MaxDuration",
+    "ended ModelFailed",
+    "ended NeverStarted",
+    "ended NotAnswered",
+    "ended OperatorHungUp",
+    "ended Silence",
+    "ended StreamLost",
+    "frozen",
+    "goodbye done AudioDone",
+    "goodbye done Unspoken",
+    "goodbye wanted Goodbye",
+    "goodbye wanted MaxDuration",
+    "goodbye wanted Silence",
+    "goodbye withdrawn",
+    "hanging up, attempt 2",
+    "hanging up, attempt 3",
+    "held",
+    "interrupted",
+    "model lost",
+    "model lost for good",
+    "odd: a response came to nothing twice",
+    "odd: a second start",
+    "refused IdlePrompt ResponseActive",
+    "refused Say ResponseActive",
+    "rejected response_cancel_not_active",
+    "resumed",
+    "resumed after a back-channel",
+    "sent cancel",
+    "sent delete",
+    "sent tool output",
+    "sent truncate",
+    "tool answered",
+    "tool failed",
+    "transcripts never come",
+    "turns Model",
+    "waits CallerTurn CallerSpeaking",
+    "waits Greeting NotConfigured",
+    "waits ToolResult GoodbyePending",
+];
+
+#[test]
+fn every_rule_holds_in_every_call() {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let survey = survey(0..SEEDS, threads);
+    assert!(survey.broken.is_empty(), "{survey}");
+    let missing: Vec<_> = REACHED.into_iter().filter(|what| !survey.reached.contains_key(*what)).collect();
+    assert!(missing.is_empty(), "never reached: {missing:?}\n{survey}");
+}
+
+#[test]
+fn a_seed_is_one_call() {
+    for seed in [1, 2, 3] {
+        let (one, two) = (Plan::from_seed(seed).run(), Plan::from_seed(seed).run());
+        assert_eq!(one.trace, two.trace);
+        assert_eq!(one.verdict, two.verdict);
+    }
+}
+
+/// What this call comes to, as a regression test wants it.
+fn ended(seed: u64) -> EndReason {
+    match Plan::from_seed(seed).run().verdict {
+        Ok(facts) => facts.ended,
+        Err(violation) => panic!("seed {seed}: {violation:?}"),
+    }
+}
+
+/// The operator forces a text while another forced text is asked for. Each put the other back before itself and
+/// interrupted it, until the call reached its greatest length (R3).
+#[test]
+fn two_forced_texts_do_not_interrupt_each_other_for_ever() {
+    for seed in [1324, 1633, 2869] {
+        ended(seed);
+    }
+}
+
+/// The model goes on by itself, twice, while its goodbye is still heard. The response that said it was forgotten, so
+/// nothing could complete it, and nothing else could be said either (H2, H4).
+#[test]
+fn a_goodbye_is_not_forgotten_while_it_is_heard() {
+    for seed in [1682, 8239, 8255] {
+        assert_ne!(ended(seed), EndReason::MaxDuration, "seed {seed}");
+    }
+}
+
+/// The callee answers, and hangs up before the stream comes: that call was answered (L10).
+#[test]
+fn a_callee_who_hangs_up_at_once_did_answer() {
+    for seed in [49_760, 64_049, 73_600] {
+        assert_eq!(ended(seed), EndReason::CallerHungUp, "seed {seed}");
+    }
+}
