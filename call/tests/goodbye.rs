@@ -211,20 +211,6 @@ fn h4_the_goodbyes_own_response_is_not_forgotten() {
     scene.expect(["plays 300ms", "do c2 hang up"]);
 }
 
-/// Breaks when a frame that goes out is not looked at again for the goodbye that waited for it.
-#[test]
-fn h2_it_hangs_up_when_the_last_frame_of_another_response_has_gone() {
-    let mut scene = answering(config());
-    scene.when(1.1, transcript(R1, A1, "goodbye"));
-    scene.when(1.1, done(R1));
-    scene.when(1.2, created_by_itself(R2));
-    scene.when(1.2, audio(R2, A2, 300));
-    scene.when(1.2, done(R2));
-    scene.skip();
-    scene.until(1.7);
-    assert_eq!(scene.times_of("do c2 hang up"), [1.6]);
-}
-
 /// Breaks when more than two ended responses are remembered, or fewer.
 #[test]
 fn h4_the_last_two_responses_are_remembered() {

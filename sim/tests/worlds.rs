@@ -107,8 +107,10 @@ fn marks() {
 }
 
 #[test]
-#[ignore = "takes long, and much memory; `cargo test --release -p patchcord-sim --test worlds -- --ignored --nocapture`"]
 fn larger() {
+    if std::env::var_os("PATCHCORD_LARGER_WORLDS").is_none() {
+        return println!("SKIPPED: it takes long, and much memory; set PATCHCORD_LARGER_WORLDS, and --release");
+    }
     for scope in scopes::larger() {
         search(scope, LARGER_STATES_MAX);
     }
