@@ -39,11 +39,10 @@ async fn n4_the_conversation_goes_on_with_another_session_that_knows_it() {
 
     let sessions = stage.model.sessions();
     assert_eq!(sessions.len(), 2);
-    let second = sessions[1].lock().unwrap();
-    assert!(second.record().client_errors.is_empty(), "{:?}", second.record().client_errors);
+    let second = sessions[1].lock().unwrap().record().clone();
+    assert!(second.client_errors.is_empty(), "{:?}", second.client_errors);
     // What it was told before it was asked: the greeting, the question, what was said of the answer.
     let told: Vec<&str> = second
-        .record()
         .received
         .iter()
         .filter_map(|(_, event)| match event {
@@ -53,9 +52,8 @@ async fn n4_the_conversation_goes_on_with_another_session_that_knows_it() {
         .collect();
     assert_eq!(told[..2], ["Hello.", "What do you sell?"], "{told:?}");
     // The caller heard both: the rest of the first answer that was there, then the second one whole.
-    let second_answer = &second.record().generated[0].audio;
+    let second_answer = &second.generated[0].audio;
     let played = &report.streams[0].played;
     assert!(played.windows(second_answer.len()).any(|window| window == &second_answer[..]));
-    drop(second);
     stage.strike().await;
 }
