@@ -118,9 +118,13 @@ impl Watch {
     /// Whether this response answers all that the caller said so far, and whether it tells a tool's result.
     pub fn created(&mut self, request: Option<(RequestId, Reason)>) -> (bool, bool) {
         let tells_result = request.is_some() && std::mem::take(&mut self.tells_result);
-        self.answering = false;
-        // One with a text of its own says that text; what the caller said waits (B5, R3).
-        let answers = request.is_none_or(|(_, reason)| !matches!(reason, Reason::Greeting | Reason::Say));
+        let is_awaited = std::mem::take(&mut self.answering);
+        let answers = match request {
+            // One with a text of its own says that text; what the caller said waits (B5, R3).
+            Some((_, reason)) => !matches!(reason, Reason::Greeting | Reason::Say),
+            // The model's own stands for the one that it overtook.
+            None => is_awaited,
+        };
         if answers {
             self.answered();
         }
