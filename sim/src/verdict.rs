@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use call::config::Turns;
+use call::config::{CallConfig, Turns};
 use call::input::{CallStatus, CarrierInput, Input, ModelError, ModelInput};
 use call::trace::{Event, Trace};
 use call::{CallTime, EndReason, ItemId, Note, RequestId, ResponseId, ToolCallId};
@@ -277,6 +277,9 @@ fn judge_playing(plan: &Plan, world: &World, doubt: &Doubt, told_after_stream: b
         .notes
         .iter()
         .any(|(_, note)| matches!(note, Note::Dropped { reason: call::output::DropReason::QueueFull, .. }));
+    if cut_short && plan.config.response_audio_max == CallConfig::default().response_audio_max {
+        return broken("A1", world.now(), "audio was refused, of which no response had five minutes");
+    }
     // What the model is told once the stream is gone is of no use to any conversation, and is not always right: how much
     // of an item was heard is not known any more when the rest of it comes.
     if told_after_stream {
