@@ -489,6 +489,9 @@ struct Referee<'a> {
     goodbye_done: Option<Duration>,
     /// The model was told about hearing when the stream was gone already.
     told_after_stream: bool,
+    /// A create that was interrupted before its response began, and whether that has begun since the last input.
+    taken_back: Option<RequestId>,
+    began_taken_back: bool,
     /// Kinds of outputs seen since the last input, for the order of an interruption.
     batch: Vec<&'static str>,
     counts: BTreeMap<&'static str, u64>,
@@ -523,6 +526,8 @@ impl<'a> Referee<'a> {
             goodbye_waited_until: Duration::ZERO,
             goodbye_done: None,
             told_after_stream: false,
+            taken_back: None,
+            began_taken_back: false,
             batch: Vec::new(),
             counts: BTreeMap::new(),
         }
@@ -571,6 +576,7 @@ impl<'a> Referee<'a> {
                 self.unanswered.insert(*item, now);
             }
             ModelInput::ResponseCreated { response, request } => {
+                self.began_taken_back = request.is_some() && *request == self.taken_back;
                 // If it is not ours, ours was overtaken: what becomes of it the model may say late, or never (R8).
                 let overtaken = self.requested.take().map(|(asked, _)| asked).filter(|asked| Some(*asked) != *request);
                 if overtaken.is_some() && overtaken == self.goodbye_request {
@@ -689,6 +695,7 @@ impl<'a> Referee<'a> {
             }
             "Interrupted" => {
                 self.held_since = None;
+                self.taken_back = self.requested.map(|(request, _)| request);
                 self.batch.push("interrupted");
             }
             "GoodbyeWithdrawn" => {
@@ -777,6 +784,10 @@ impl<'a> Referee<'a> {
     /// B1: stop, clear, cancel, then tell what was heard.
     fn judge_batch(&mut self, now: Duration) -> Judgement {
         let batch = std::mem::take(&mut self.batch);
+        let cancels = self.plan.config.abilities.cancels;
+        if std::mem::take(&mut self.began_taken_back) && cancels && !batch.contains(&"cancel") {
+            return broken("B6", now, "what was interrupted before it began was not cancelled when it did");
+        }
         if batch.contains(&"interrupted") {
             let rank = |kind: &str| ["clear", "cancel", "truncate"].iter().position(|known| *known == kind);
             let ranks: Vec<usize> = batch.iter().filter_map(|kind| rank(kind)).collect();
