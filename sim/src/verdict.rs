@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use call::config::Turns;
+use call::config::{CallConfig, Turns};
 use call::input::{CallStatus, CarrierInput, Input, ModelError, ModelInput};
 use call::trace::{Event, Trace};
 use call::{CallTime, EndReason, ItemId, Note, RequestId, ResponseId, ToolCallId};
@@ -277,6 +277,9 @@ fn judge_playing(plan: &Plan, world: &World, doubt: &Doubt, told_after_stream: b
         .notes
         .iter()
         .any(|(_, note)| matches!(note, Note::Dropped { reason: call::output::DropReason::QueueFull, .. }));
+    if cut_short && plan.config.response_audio_max == CallConfig::default().response_audio_max {
+        return broken("A1", world.now(), "audio was refused, of which no response had five minutes");
+    }
     // What the model is told once the stream is gone is of no use to any conversation, and is not always right: how much
     // of an item was heard is not known any more when the rest of it comes.
     if told_after_stream {
@@ -486,6 +489,9 @@ struct Referee<'a> {
     goodbye_done: Option<Duration>,
     /// The model was told about hearing when the stream was gone already.
     told_after_stream: bool,
+    /// A create that was interrupted before its response began, and whether that has begun since the last input.
+    taken_back: Option<RequestId>,
+    began_taken_back: bool,
     /// Kinds of outputs seen since the last input, for the order of an interruption.
     batch: Vec<&'static str>,
     counts: BTreeMap<&'static str, u64>,
@@ -520,6 +526,8 @@ impl<'a> Referee<'a> {
             goodbye_waited_until: Duration::ZERO,
             goodbye_done: None,
             told_after_stream: false,
+            taken_back: None,
+            began_taken_back: false,
             batch: Vec::new(),
             counts: BTreeMap::new(),
         }
@@ -568,6 +576,7 @@ impl<'a> Referee<'a> {
                 self.unanswered.insert(*item, now);
             }
             ModelInput::ResponseCreated { response, request } => {
+                self.began_taken_back = request.is_some() && *request == self.taken_back;
                 // If it is not ours, ours was overtaken: what becomes of it the model may say late, or never (R8).
                 let overtaken = self.requested.take().map(|(asked, _)| asked).filter(|asked| Some(*asked) != *request);
                 if overtaken.is_some() && overtaken == self.goodbye_request {
@@ -686,6 +695,7 @@ impl<'a> Referee<'a> {
             }
             "Interrupted" => {
                 self.held_since = None;
+                self.taken_back = self.requested.map(|(request, _)| request);
                 self.batch.push("interrupted");
             }
             "GoodbyeWithdrawn" => {
@@ -774,6 +784,10 @@ impl<'a> Referee<'a> {
     /// B1: stop, clear, cancel, then tell what was heard.
     fn judge_batch(&mut self, now: Duration) -> Judgement {
         let batch = std::mem::take(&mut self.batch);
+        let cancels = self.plan.config.abilities.cancels;
+        if std::mem::take(&mut self.began_taken_back) && cancels && !batch.contains(&"cancel") {
+            return broken("B6", now, "what was interrupted before it began was not cancelled when it did");
+        }
         if batch.contains(&"interrupted") {
             let rank = |kind: &str| ["clear", "cancel", "truncate"].iter().position(|known| *known == kind);
             let ranks: Vec<usize> = batch.iter().filter_map(|kind| rank(kind)).collect();
