@@ -22,7 +22,9 @@ pub enum Direction {
     Outbound,
 }
 
+// A setting that a trace does not know yet had its default.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(default)]
 pub struct CallConfig {
     pub abilities: ModelAbilities,
     pub turns: Turns,
