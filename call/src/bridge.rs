@@ -37,7 +37,7 @@ pub enum Effect<'a> {
     Do(CommandId, Command),
     CloseCarrier,
     CloseModel,
-    /// The answer to what comes after the stream: bring it back (N6).
+    /// The answer to what comes after the stream: bring it back (N6). [`Call::is_resuming`] says the same.
     ResumeStream,
     /// For the recording: µ-law of the caller at this moment of the stream (time zero is the carrier's `start`).
     RecordCaller {

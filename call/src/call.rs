@@ -290,6 +290,11 @@ impl Call {
         matches!(self.ending.life, Life::Made | Life::Announced { .. } | Life::StreamLost { resuming: true, .. })
     }
 
+    /// Whether the carrier's document is to bring the stream back (N6).
+    pub fn is_resuming(&self) -> bool {
+        matches!(self.ending.life, Life::StreamLost { resuming: true, .. })
+    }
+
     pub fn has_ended(&self) -> bool {
         self.ending.is_over()
     }
@@ -1036,6 +1041,15 @@ impl Call {
                 // One that rings, or whose stream is on its way, is there too.
                 Life::Announced { .. } | Life::Streaming { .. } => self.hang_up(EndReason::OperatorHungUp),
                 Life::Made | Life::StreamLost { .. } | Life::Ended(_) => self.end(EndReason::OperatorHungUp),
+            },
+            OperatorInput::SayGoodbye => match self.ending.life {
+                Life::Streaming { .. } if self.ending.goodbye == Goodbye::None => {
+                    self.want_goodbye(EndReason::Stopped);
+                }
+                // A goodbye is under way already.
+                Life::Streaming { .. } => {}
+                Life::Announced { .. } => self.hang_up(EndReason::Stopped),
+                Life::Made | Life::StreamLost { .. } | Life::Ended(_) => self.end(EndReason::Stopped),
             },
             OperatorInput::Press(keys) => self.say_local(Local::Tones(keys)),
             OperatorInput::Say { text, force } => {

@@ -94,8 +94,8 @@ pub struct CallConfig {
     pub announced_max: Duration,
     /// How long after its stream was lost a call may still be explained by a status (L7).
     pub stream_lost_grace: Duration,
-    /// How long a stream that broke may take to be brought back by the carrier's document (N6). `None`: it is not asked
-    /// for, and the call ends.
+    /// How long a stream that broke may take to be brought back by the carrier's document (N6): its webhook may take
+    /// 15 s, and then it dials. `None`: it is not asked for, and the call ends.
     pub resume_max: Option<Duration>,
     /// Attempts to hang up by REST before our side of the socket is closed (H10).
     pub hang_up_attempts: u32,
@@ -210,7 +210,7 @@ impl Default for CallConfig {
             vad_silence: ms(500),
             announced_max: ms(60_000),
             stream_lost_grace: ms(5_000),
-            resume_max: None,
+            resume_max: Some(ms(20_000)),
             hang_up_attempts: 3,
             hang_up_retry: ms(500),
             hang_up_timeout: ms(5_000),

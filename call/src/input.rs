@@ -172,6 +172,8 @@ pub enum Outcome {
 pub enum OperatorInput {
     /// End the call now.
     HangUp,
+    /// The server is about to stop: end the call soon, and politely.
+    SayGoodbye,
     /// Send these keys to the other side, as in-band tones (N10): `0`–`9`, `*`, `#`, `A`–`D`.
     Press(String),
     /// Have the agent say this, word for word.

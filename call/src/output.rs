@@ -149,6 +149,8 @@ pub enum EndReason {
     /// The call reached its maximum length.
     MaxDuration,
     OperatorHungUp,
+    /// The server was stopped, and goodbye was said before.
+    Stopped,
     /// The carrier's stream broke and did not come back.
     StreamLost,
     /// The carrier announced the call, but it never came.
@@ -179,7 +181,7 @@ impl EndReason {
             EndReason::CallerHungUp => EndedBy::Caller,
             EndReason::Goodbye => EndedBy::Agent,
             EndReason::Silence | EndReason::MaxDuration => EndedBy::Limit,
-            EndReason::OperatorHungUp => EndedBy::Operator,
+            EndReason::OperatorHungUp | EndReason::Stopped => EndedBy::Operator,
             EndReason::StreamLost | EndReason::NeverStarted | EndReason::NotAnswered => EndedBy::Carrier,
             EndReason::ModelFailed => EndedBy::Model,
             EndReason::Fault => EndedBy::Us,

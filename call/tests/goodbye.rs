@@ -610,6 +610,37 @@ fn h11_running_tools_do_not_delay_a_hang_up() {
     assert_eq!(scene.times_of("create").len(), 1);
 }
 
+/// Breaks when a server that stops cuts the call off, or blames the agent.
+#[test]
+fn h2_a_server_that_stops_has_goodbye_said_first() {
+    let mut scene = Scene::with_carrier(config());
+    scene.when(1.0, says_goodbye());
+    scene.expect(["create q2 Farewell"]);
+    scene.when(1.1, created(R1, Q2));
+    scene.when(1.2, audio(R1, A1, 500));
+    scene.when(1.3, done(R1));
+    scene.until(3.0);
+    scene.expect(["keep", "plays 500ms", "do c2 hang up"]);
+    assert_eq!(scene.times_of("do c2 hang up"), [1.7]);
+    scene.when(3.0, hung_up(C2));
+    scene.when(3.1, stopped());
+    assert!(scene.came().contains(&"ended Stopped".to_owned()));
+}
+
+/// Breaks when a goodbye that is under way is said again, or is said to be somebody else's.
+#[test]
+fn h2_a_goodbye_that_is_under_way_is_the_server_s_too() {
+    let mut scene = answering(config());
+    scene.when(1.1, transcript(R1, A1, "goodbye"));
+    scene.when(1.1, says_goodbye());
+    scene.when(1.2, done(R1));
+    scene.until(3.0);
+    assert_eq!(scene.times_of("do c2 hang up").len(), 1);
+    assert_eq!(scene.times_with("create").len(), 1);
+    scene.when(3.0, stopped());
+    assert!(scene.came().contains(&"ended Goodbye".to_owned()));
+}
+
 /// RACES: an operator hangs up while a goodbye drains. Breaks when the goodbye is waited for, or both hang up.
 #[test]
 fn h1_an_operator_who_hangs_up_while_a_goodbye_drains_does_not_wait() {

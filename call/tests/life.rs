@@ -186,7 +186,7 @@ fn l7_a_stop_and_a_close_are_one_loss() {
 /// Breaks when a status that is not final ends anything, or a stream that broke is blamed on the caller.
 #[test]
 fn l7_a_call_that_goes_on_without_its_stream_is_ended_by_the_carrier() {
-    let mut scene = Scene::ready(config());
+    let mut scene = Scene::ready(CallConfig { resume_max: None, ..config() });
     scene.when(1.0, status(CallStatus::InProgress));
     scene.expect([]);
     scene.when(2.0, after_stream(CallStatus::InProgress));
@@ -288,6 +288,7 @@ fn l10_every_reason_says_who_ended_the_call() {
         (EndReason::Silence, EndedBy::Limit),
         (EndReason::MaxDuration, EndedBy::Limit),
         (EndReason::OperatorHungUp, EndedBy::Operator),
+        (EndReason::Stopped, EndedBy::Operator),
         (EndReason::StreamLost, EndedBy::Carrier),
         (EndReason::NeverStarted, EndedBy::Carrier),
         (EndReason::NotAnswered, EndedBy::Carrier),
@@ -322,6 +323,24 @@ fn l10_n1_calls_that_never_begin_end_too() {
     assert_eq!(end(OUTBOUND, Some(status(CallStatus::Completed))), "ended CallerHungUp");
     assert_eq!(end(OUTBOUND, Some(status(CallStatus::Ringing))), "ended NeverStarted");
     assert_eq!(end(INBOUND, Some(status(CallStatus::Canceled))), "ended CallerHungUp");
+}
+
+/// Breaks when a server that stops waits for a stream that is still to come, or for one that broke.
+#[test]
+fn h1_a_call_that_nobody_is_in_does_not_keep_a_server_from_stopping() {
+    let mut scene = Scene::made(config(), INBOUND);
+    scene.give(Input::Announced);
+    scene.when(1.0, says_goodbye());
+    scene.expect(["do c1 connect model e1", "do c2 hang up"]);
+    scene.when(1.2, status(CallStatus::Completed));
+    scene.expect(["close model", "ended Stopped"]);
+
+    let mut scene = Scene::ready(config());
+    scene.when(1.0, closed());
+    scene.when(1.1, after_stream(CallStatus::InProgress));
+    scene.skip();
+    scene.when(1.2, says_goodbye());
+    scene.expect(["close model", "ended Stopped"]);
 }
 
 /// Breaks when an operator cannot stop a call that rings: it is hung up at the carrier too.

@@ -27,6 +27,8 @@ pub struct Agent {
     /// `None`: silence is never asked about (N8).
     pub silence_max: Option<Duration>,
     pub call_max: Duration,
+    /// How long a stream that broke may take to come back (N6). `None`: the call ends with it.
+    pub resume_max: Option<Duration>,
     /// Whether the carrier records too (C2).
     pub carrier_recording: bool,
     /// Whether we record (C3).
@@ -82,6 +84,7 @@ impl Default for Agent {
             hold: call.hold,
             silence_max: call.silence_max,
             call_max: call.call_max,
+            resume_max: call.resume_max,
             carrier_recording: call.carrier_recording,
             recording: true,
             trace: Some(Words::Masked),
@@ -103,6 +106,7 @@ impl Agent {
             hold: self.hold,
             silence_max: self.silence_max,
             call_max: self.call_max,
+            resume_max: self.resume_max,
             ..default
         }
     }

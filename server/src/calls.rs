@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use call::output::EndReason;
 use call::summary::Turn;
-use call::{Input, Note, OperatorInput, Summary};
+use call::{CallStatus, Input, Note, OperatorInput, Summary};
 use jiff::Timestamp;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -29,6 +29,9 @@ const ANSWERS_MAX: usize = 1_024;
 
 /// What the writers of recording and trace get after the call, and the record's own writing. Beyond, the disk hangs.
 const WRITERS_MAX: Duration = Duration::from_secs(5);
+
+/// How long a webhook waits for a call to decide about another stream. The carrier waits 15 s for us.
+const DECISION_MAX: Duration = Duration::from_secs(2);
 
 /// Events that wait for a slow observer; beyond, it misses the oldest.
 const EVENTS_MAX: usize = 1_024;
@@ -194,6 +197,34 @@ impl Calls {
         }
     }
 
+    /// The stream of the call that the carrier calls `sid` is over; `status` is how the call itself stands. If the call
+    /// wants another stream (N6), the token for it: the same one until it is used, so that a webhook which comes twice
+    /// gets the same answer (N3).
+    pub(crate) async fn after_stream(&self, sid: &str, status: CallStatus) -> Option<String> {
+        let mail = {
+            let state = self.state();
+            state.by_sid.get(sid).and_then(|id| state.by_id.get(id))?.mail.clone()
+        };
+        let (goes_on, decision) = oneshot::channel();
+        mail.try_send(Mail::AfterStream { status, goes_on }).ok()?;
+        // The call's loop answers at once, or is no more.
+        if !tokio::time::timeout(DECISION_MAX, decision).await.ok()?.ok()? {
+            return None;
+        }
+        let fresh = new_token().ok()?;
+        let mut state = self.state();
+        let State { by_id, by_sid, by_token, .. } = &mut *state;
+        let live = by_sid.get(sid).and_then(|id| by_id.get_mut(id))?;
+        let now = Instant::now();
+        if !matches!(live.ticket, Ticket::GoodUntil(until) if now <= until) {
+            by_token.remove(&live.token);
+            by_token.insert(fresh.clone(), live.facts.id);
+            live.token = fresh;
+            live.ticket = Ticket::GoodUntil(now + self.token_max);
+        }
+        Some(live.token.clone())
+    }
+
     /// Passes something on to the call that the carrier calls `sid`. Whether there is one that takes it.
     pub(crate) fn tell(&self, sid: &str, input: Input) -> bool {
         let state = self.state();
@@ -290,17 +321,19 @@ impl Calls {
         self.changes.send_modify(|finished| *finished += 1);
     }
 
-    /// Ends all calls, and waits for it at most this long.
-    pub(crate) async fn hang_up_all(&self, limit: Duration) {
+    /// Asks the same of every call.
+    pub(crate) fn tell_all(&self, input: &OperatorInput) {
         for live in self.state().by_id.values() {
-            // A call whose box is full is not listening; the limit is for it.
-            let _ = live.mail.try_send(Mail::Input(Input::Operator(OperatorInput::HangUp)));
+            // A call whose box is full is not listening; whoever tells has a limit for those.
+            let _ = live.mail.try_send(Mail::Input(Input::Operator(input.clone())));
         }
+    }
+
+    /// Waits until no call goes on, at most this long. Whether it came to that.
+    pub(crate) async fn all_ended(&self, limit: Duration) -> bool {
         let mut changes = self.changes.subscribe();
         let all_ended = async { while self.live() > 0 && changes.changed().await.is_ok() {} };
-        if tokio::time::timeout(limit, all_ended).await.is_err() {
-            tracing::warn!(calls = self.live(), "stopping with calls going on");
-        }
+        tokio::time::timeout(limit, all_ended).await.is_ok()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

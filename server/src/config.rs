@@ -32,7 +32,12 @@ pub struct Config {
     /// Bytes that may wait to be written to one peer before its socket counts as lost. Beyond a minute of audio in
     /// either direction, a peer that takes nothing is not coming back.
     pub socket_backlog_max: usize,
-    /// How long calls may take to end when the server is told to stop.
+    /// How long calls may go on when the server is told to stop. With the two below it stays under the 90 s after
+    /// which a service manager (systemd) kills.
+    pub drain_max: Duration,
+    /// How long the goodbyes of those that still go on may take.
+    pub goodbye_max: Duration,
+    /// How long hanging up the rest may take.
     pub shutdown_max: Duration,
     pub openai: OpenAi,
     pub twilio: Twilio,
@@ -137,6 +142,8 @@ impl Default for Config {
             api_key: None,
             max_calls: 100,
             socket_backlog_max: 1 << 20,
+            drain_max: Duration::from_secs(60),
+            goodbye_max: Duration::from_secs(15),
             shutdown_max: Duration::from_secs(10),
             openai: OpenAi {
                 url: known_url("wss://api.openai.com/v1/realtime"),
@@ -199,6 +206,8 @@ struct FileTop {
     data: Option<PathBuf>,
     max_calls: Option<usize>,
     socket_backlog_max_bytes: Option<usize>,
+    drain_max_ms: Option<u64>,
+    goodbye_max_ms: Option<u64>,
     shutdown_max_ms: Option<u64>,
     openai: Option<toml::Table>,
     twilio: Option<toml::Table>,
@@ -232,6 +241,7 @@ struct FileAgent {
     hold: Option<bool>,
     silence_max_ms: Option<u64>,
     call_max_ms: Option<u64>,
+    resume_max_ms: Option<u64>,
     carrier_recording: Option<bool>,
     recording: Option<bool>,
     trace: Option<FileTrace>,
@@ -283,6 +293,8 @@ impl Reader<'_> {
             api_key: self.secret("PATCHCORD_API_KEY"),
             max_calls: top.max_calls.unwrap_or(default.max_calls),
             socket_backlog_max: top.socket_backlog_max_bytes.unwrap_or(default.socket_backlog_max),
+            drain_max: top.drain_max_ms.map_or(default.drain_max, Duration::from_millis),
+            goodbye_max: top.goodbye_max_ms.map_or(default.goodbye_max, Duration::from_millis),
             shutdown_max: top.shutdown_max_ms.map_or(default.shutdown_max, Duration::from_millis),
             openai: OpenAi {
                 url: self.url("OPENAI_REALTIME_URL", &["ws", "wss"]).unwrap_or(default.openai.url),
@@ -345,6 +357,12 @@ impl Reader<'_> {
             // 0 is "never": TOML has no null.
             silence_max: match file.silence_max_ms {
                 None => default.silence_max,
+                Some(0) => None,
+                Some(millis) => Some(Duration::from_millis(millis)),
+            },
+            // 0: never.
+            resume_max: match file.resume_max_ms {
+                None => default.resume_max,
                 Some(0) => None,
                 Some(millis) => Some(Duration::from_millis(millis)),
             },

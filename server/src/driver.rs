@@ -10,9 +10,11 @@ use std::time::Duration;
 use axum::extract::ws::WebSocket;
 use call::bridge::{Bridge, Clips, Effect, Wants};
 use call::wire::openai::close_is_fatal;
-use call::{CallTime, CarrierInput, Command, CommandId, EndReason, Epoch, Input, ModelInput, Note, Outcome, Summary};
+use call::{
+    CallStatus, CallTime, CarrierInput, Command, CommandId, EndReason, Epoch, Input, ModelInput, Note, Outcome, Summary,
+};
 use jiff::Timestamp;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
@@ -40,6 +42,11 @@ const TICK: Duration = Duration::from_millis(1);
 pub(crate) enum Mail {
     /// The carrier's media socket.
     Media(Box<WebSocket>),
+    /// The carrier's stream is over, says its webhook. `goes_on`: whether the call wants another one (N6).
+    AfterStream {
+        status: CallStatus,
+        goes_on: oneshot::Sender<bool>,
+    },
     Input(Input),
 }
 
@@ -251,6 +258,11 @@ impl Driver {
     fn mail_came(&mut self, mail: Mail) {
         match mail {
             Mail::Input(input) => self.tell(input),
+            Mail::AfterStream { status, goes_on } => {
+                self.tell(Input::Carrier(CarrierInput::AfterStream(status)));
+                // The webhook may have been given up meanwhile.
+                let _ = goes_on.send(self.bridge.call().is_resuming());
+            }
             // The token already admits one stream only; this is what keeps a second from disturbing the first (L5).
             Mail::Media(_) if self.shell.carrier.is_attached() => {
                 tracing::warn!("a second media stream was refused");
@@ -306,8 +318,8 @@ impl Shell {
                 }
             }
             Effect::CloseModel => self.close_model(),
-            // Agents are configured without it: the answer after the stream is always the end.
-            Effect::ResumeStream => tracing::warn!("a stream cannot be brought back yet"),
+            // The webhook that asked is answered with it: see `Mail::AfterStream`.
+            Effect::ResumeStream => tracing::warn!("the stream broke and is asked for again"),
             Effect::RecordCaller { at, audio } => self.recorder.caller(at, audio),
             Effect::RecordAgent { at, audio } => self.recorder.agent(at, audio),
             Effect::RecordCleared { at } => self.recorder.cleared(at),

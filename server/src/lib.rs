@@ -15,14 +15,17 @@ mod model;
 pub mod record;
 pub mod replay;
 mod socket;
+mod stop;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::serve::ListenerExt;
+use futures_util::Stream;
+use futures_util::future::{Either, select};
 use reqwest::Url;
 use tokio::net::TcpListener;
 
@@ -35,12 +38,14 @@ use http::App;
 /// From dialling to a connection, for REST and tools.
 const HTTP_CONNECT_MAX: Duration = Duration::from_secs(5);
 
-/// Serves until `shutdown` resolves, then lets the calls say goodbye to the carrier and returns.
+/// Serves until `stops` asks to stop. Then no call is taken any more, those that go on have [`Config::drain_max`] to
+/// end by themselves, the rest [`Config::goodbye_max`] to say goodbye, and what is left is hung up. When `stops` asks for
+/// the second time, that happens at once.
 ///
 /// # Errors
 /// If something that the configuration names cannot be used, or the listener breaks.
-pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-    Server::new(config, listener)?.run(shutdown).await
+pub async fn run(config: Config, listener: TcpListener, stops: impl Stream<Item = ()>) -> anyhow::Result<()> {
+    Server::new(config, listener)?.run(stops).await
 }
 
 /// A server that is ready to run.
@@ -96,7 +101,7 @@ impl Server {
     ///
     /// # Errors
     /// If the listener breaks.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    pub async fn run(self, stops: impl Stream<Item = ()>) -> anyhow::Result<()> {
         let Server { app, listener, address } = self;
         tracing::info!(%address, public_url = %app.public_url, agents = app.config.agents.len(), "listening");
         // Frames of 20 ms must not wait to be grouped.
@@ -106,19 +111,11 @@ impl Server {
             }
         });
         let service = http::router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
-        let mut shutdown = std::pin::pin!(shutdown);
-        let serving = async { axum::serve(listener, service).await.context("the listener broke") };
         // Until the calls have ended the webhooks are still answered: the carrier asks what comes after the stream.
-        let mut serving = std::pin::pin!(serving);
-        let stopped = futures_util::future::select(&mut serving, &mut shutdown);
-        if let futures_util::future::Either::Left((broke, _)) = stopped.await {
-            return broke;
-        }
-        app.draining.store(true, Ordering::Relaxed);
-        let hang_up = std::pin::pin!(app.calls.hang_up_all(app.config.shutdown_max));
-        match futures_util::future::select(serving, hang_up).await {
-            futures_util::future::Either::Left((broke, _)) => broke,
-            futures_util::future::Either::Right(_) => Ok(()),
+        let serving = std::pin::pin!(async { axum::serve(listener, service).await.context("the listener broke") });
+        match select(serving, std::pin::pin!(stop::stopped(&app, stops))).await {
+            Either::Left((broke, _)) => broke,
+            Either::Right(((), _)) => Ok(()),
         }
     }
 }

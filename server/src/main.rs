@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use futures_util::{Stream, stream};
 use patchcord::{Config, demo, log, replay};
 use tokio::net::TcpListener;
 
@@ -75,29 +76,23 @@ async fn serve(args: Serve) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.listen).await.map_err(|error| {
         anyhow::anyhow!("cannot listen on {}: {error}; choose another with --listen", config.listen)
     })?;
-    patchcord::run(config, listener, stop_asked_for()).await
+    patchcord::run(config, listener, stops()).await
 }
 
-/// Ctrl-C, or the service manager's polite signal.
-async fn stop_asked_for() {
-    let interrupt = std::pin::pin!(async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    });
+/// Each Ctrl-C, and each of the service manager's polite signals.
+fn stops() -> impl Stream<Item = ()> {
+    let interrupts = stream::unfold((), |()| async { tokio::signal::ctrl_c().await.ok().map(|()| ((), ())) });
     #[cfg(unix)]
-    let terminate = std::pin::pin!(async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => {
-                signal.recv().await;
-            }
-            Err(_) => std::future::pending().await,
-        }
-    });
+    let terminates = {
+        let signal = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
+        stream::unfold(signal, |signal| async {
+            let mut signal = signal?;
+            signal.recv().await.map(|()| ((), Some(signal)))
+        })
+    };
     #[cfg(not(unix))]
-    let terminate = std::pin::pin!(std::future::pending::<()>());
-    futures_util::future::select(interrupt, terminate).await;
-    tracing::info!("stopping");
+    let terminates = stream::pending();
+    stream::select(interrupts, terminates)
 }
 
 fn env(name: &str) -> Option<String> {

@@ -8,14 +8,13 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{SinkExt, StreamExt, stream};
 use patchcord::config::{Config, Secret, Verify};
 use patchcord::{Calls, Server};
 use reqwest::Url;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
@@ -160,16 +159,39 @@ async fn a_tool_is_an_http_request_and_its_answer_reaches_the_model() {
 }
 
 #[tokio::test]
-async fn a_server_that_stops_hangs_up() {
+async fn n6_a_stream_that_breaks_is_brought_back_and_the_conversation_goes_on() {
     let mut world = World::new(Part::Listens, |_| {}).await;
+    let first = world.call("CA1").await;
+    world.model_hears_audio().await;
+    drop(first);
+
+    let asks = [("CallSid", "CA1"), ("CallStatus", "in-progress")];
+    let twiml = world.post("/twilio/after-stream", &asks).await;
+    // N3: a delivery that comes twice gets the same bytes, so that whichever answer is used works.
+    assert_eq!(world.post("/twilio/after-stream", &asks).await, twiml);
+    let mut second = world.stream(&twiml).await;
+    while world.model_heard.try_recv().is_ok() {}
+    second.say(media(0)).await;
+    world.model_hears_audio().await;
+
+    // L5: the token of the second stream is as good for one as that of the first.
+    assert!(tokio_tungstenite::connect_async(stream_url(&twiml)).await.is_err());
+    second.stop().await;
+    let gone = world.post("/twilio/after-stream", &[("CallSid", "CA1"), ("CallStatus", "completed")]).await;
+    assert!(gone.contains("<Hangup/>"), "{gone}");
+    let record = world.calls.wait_for_finished(1).await.unwrap();
+    assert_eq!((record.ended_reason, record.summary.audio_in), (call::EndReason::CallerHungUp, 6));
+    assert_eq!(*world.hang_ups.borrow(), 0);
+}
+
+#[tokio::test]
+async fn n6_a_call_that_is_not_to_be_resumed_is_hung_up_by_the_document() {
+    let mut world = World::new(Part::Listens, |config| config.agents[0].resume_max = None).await;
     let mut stream = world.call("CA1").await;
     world.model_hears_audio().await;
-    world.stop.take().unwrap().send(()).unwrap();
-    hung_up(&mut world.hang_ups).await;
     stream.stop().await;
-    let record = world.calls.wait_for_finished(1).await.unwrap();
-    assert_eq!(record.ended_reason, call::EndReason::OperatorHungUp);
-    (&mut world.server).await.unwrap().unwrap();
+    let answer = world.post("/twilio/after-stream", &[("CallSid", "CA1"), ("CallStatus", "in-progress")]).await;
+    assert!(answer.contains("<Hangup/>"), "{answer}");
 }
 
 /// µ-law of the agent: two frames and a tail.
@@ -200,8 +222,7 @@ enum Part {
 struct World {
     origin: String,
     calls: Calls,
-    stop: Option<oneshot::Sender<()>>,
-    server: JoinHandle<anyhow::Result<()>>,
+    _stop: oneshot::Sender<()>,
     model_heard: mpsc::UnboundedReceiver<Value>,
     hang_ups: watch::Receiver<u32>,
     _data: tempfile::TempDir,
@@ -229,10 +250,10 @@ impl World {
         let server = Server::new(config, TcpListener::bind("127.0.0.1:0").await.unwrap()).unwrap();
         let (origin, calls) = (format!("http://{}", server.address()), server.calls());
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = tokio::spawn(server.run(async {
+        tokio::spawn(server.run(stream::once(async {
             let _ = stopped.await;
-        }));
-        World { origin, calls, stop: Some(stop), server, model_heard, hang_ups, _data: data }
+        })));
+        World { origin, calls, _stop: stop, model_heard, hang_ups, _data: data }
     }
 
     async fn post(&self, path: &str, form: &[(&str, &str)]) -> String {

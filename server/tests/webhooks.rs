@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use futures_util::stream;
 use patchcord::config::{Config, Secret, Verify};
 use patchcord::{Calls, Server};
 use reqwest::{Response, StatusCode, Url};
@@ -30,9 +31,9 @@ impl Running {
         let server = Server::new(config, listener).unwrap();
         let (origin, calls) = (format!("http://{}", server.address()), server.calls());
         let (stop, stopped) = oneshot::channel::<()>();
-        tokio::spawn(server.run(async {
+        tokio::spawn(server.run(stream::once(async {
             let _ = stopped.await;
-        }));
+        })));
         Running { origin, calls, _stop: stop, data }
     }
 

@@ -369,6 +369,7 @@ fn judge_end(plan: &Plan, world: &World, doubt: &Doubt, ended: EndReason, at: Du
                 || faults.operator.iter().any(|(_, input)| *input == call::OperatorInput::HangUp)
         }
         EndReason::OperatorHungUp => faults.operator.iter().any(|(_, input)| *input == call::OperatorInput::HangUp),
+        EndReason::Stopped => faults.operator.iter().any(|(_, input)| *input == call::OperatorInput::SayGoodbye),
         EndReason::MaxDuration => at >= plan.config.call_max,
         EndReason::Silence => plan.config.silence_max.is_some_and(|silence| at >= silence * 2),
         EndReason::Goodbye => hung_up,

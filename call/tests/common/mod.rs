@@ -486,6 +486,10 @@ pub fn tool_answered(command: CommandId) -> Input {
     Input::Done(command, Outcome::ToolAnswered("{}".to_owned()))
 }
 
+pub fn says_goodbye() -> Input {
+    Input::Operator(OperatorInput::SayGoodbye)
+}
+
 pub fn operator_hangs_up() -> Input {
     Input::Operator(OperatorInput::HangUp)
 }

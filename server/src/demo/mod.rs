@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use call::trace::Trace;
+use futures_util::stream;
 use sim::carrier::twilio::CallOptions;
 use tokio::net::TcpListener;
 
@@ -79,10 +80,10 @@ pub async fn run(args: Args) -> Result<bool> {
     let calls = server.calls();
     let base = format!("http://{}", server.address());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = tokio::spawn(server.run(async {
+    let server = tokio::spawn(server.run(stream::once(async {
         // Both a message and its sender's end mean: stop.
         let _ = stopped.await;
-    }));
+    })));
 
     let watching = (!args.json).then(|| tokio::spawn(show::conversation(calls.watch())));
     if !args.json {

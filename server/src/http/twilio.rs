@@ -108,10 +108,11 @@ pub(crate) async fn after_stream(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let form = Form::verified(&app, peer, &uri, &headers, &body)?;
-    if let Some(status) = form.status() {
-        app.calls.tell(form.call_sid()?, Input::Carrier(CarrierInput::AfterStream(status)));
+    let Some(status) = form.status() else { return Ok(twiml::answer(twiml::HANG_UP)) };
+    match app.calls.after_stream(form.call_sid()?, status).await {
+        Some(token) => Ok(twiml::answer(connect(&app, &token))),
+        None => Ok(twiml::answer(twiml::HANG_UP)),
     }
-    Ok(twiml::answer(twiml::HANG_UP))
 }
 
 /// How the call stands. Comes in any order, and any number of times.

@@ -14,6 +14,7 @@ use super::{Length, Reply, Said, Scope, ms};
 fn config() -> CallConfig {
     CallConfig {
         lead: ms(40),
+        resume_max: None,
         mark_every: ms(40),
         mark_grace: ms(40),
         configure_timeout: Duration::MAX,
