@@ -61,11 +61,17 @@ impl Tally {
     }
 
     pub fn used(&mut self, usage: Usage) {
-        self.usage.input_text += usage.input_text;
-        self.usage.input_audio += usage.input_audio;
-        self.usage.input_cached += usage.input_cached;
-        self.usage.output_text += usage.output_text;
-        self.usage.output_audio += usage.output_audio;
+        let Usage { input_text, input_audio, input_cached, output_text, output_audio } = &mut self.usage;
+        for (total, more) in [
+            (input_text, usage.input_text),
+            (input_audio, usage.input_audio),
+            (input_cached, usage.input_cached),
+            (output_text, usage.output_text),
+            (output_audio, usage.output_audio),
+        ] {
+            // A model may claim any number.
+            *total = total.saturating_add(more);
+        }
     }
 }
 

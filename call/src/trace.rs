@@ -77,7 +77,8 @@ impl Frames {
     }
 
     fn next_caller(&self) -> Option<Input> {
-        let timestamp_ms = self.caller_ms? + 20;
+        // A peer may claim any time.
+        let timestamp_ms = self.caller_ms?.checked_add(20)?;
         Some(Input::Carrier(CarrierInput::Audio { bytes: FRAME_BYTES, timestamp_ms }))
     }
 
@@ -87,7 +88,7 @@ impl Frames {
     }
 
     fn next_mark(&self) -> Option<MarkId> {
-        self.mark.map(|mark| MarkId { seq: mark.seq + 1, ..mark })
+        self.mark.and_then(|mark| Some(MarkId { seq: mark.seq.checked_add(1)?, ..mark }))
     }
 }
 

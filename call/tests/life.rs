@@ -3,8 +3,9 @@
 mod common;
 
 use call::config::{CallConfig, CallFacts};
-use call::input::Outcome;
-use call::{Call, CallStatus, CommandId, EndReason, EndedBy, Input};
+use call::input::{Outcome, ResponseStatus, Usage};
+use call::trace::{Event, Trace, TraceWriter, Words};
+use call::{Call, CallStatus, CommandId, EndReason, EndedBy, Epoch, Input, ModelInput};
 use common::*;
 
 /// Breaks when a counter begins with the stream, or differs by direction.
@@ -371,6 +372,38 @@ fn n11_the_same_inputs_give_the_same_outputs() {
     let said: Vec<String> = first.log.iter().map(|(at, output)| format!("{at} {output:?}")).collect();
     assert_eq!(said, replayed);
     assert!(said.len() > 200, "{}", said.len());
+}
+
+/// Breaks when a number of a peer's is counted on with nothing said about its size: each of these was a panic.
+#[test]
+fn r9_n11_numbers_beyond_all_bounds_do_no_harm() {
+    let mut scene = Scene::ready(config());
+    scene.when(1.0, caller_audio(u64::MAX));
+    scene.when(1.0, caller_audio(20));
+    scene.when(1.0, committed(I1));
+    for (at, response, request) in [(1.1, R1, Q2), (1.2, R2, Q3)] {
+        scene.when(at, created(response, request));
+        let usage = Usage { input_text: u64::MAX, ..Usage::default() };
+        let done = ModelInput::ResponseDone { response, status: ResponseStatus::Completed, usage };
+        scene.when(at, Input::Model(Epoch(1), done));
+    }
+    let mut trace = TraceWriter::new(&config(), &INBOUND, Words::Full);
+    for (at, input) in &scene.told {
+        trace.input(input, *at);
+    }
+    trace.flush();
+    let mut told = String::new();
+    assert!(trace.take(&mut told));
+    let read: Vec<Input> = Trace::read(&told)
+        .unwrap()
+        .events
+        .into_iter()
+        .filter_map(|(_, event)| match event {
+            Event::Input(input) => Some(input),
+            Event::Output(_) => None,
+        })
+        .collect();
+    assert_eq!(read, scene.told.iter().map(|(_, input)| input.clone()).collect::<Vec<_>>());
 }
 
 /// Breaks when a clone shares anything with its original.

@@ -3,6 +3,7 @@
 pub mod carrier;
 pub mod dice;
 pub mod explore;
+pub mod fuzz;
 pub mod model;
 pub mod oracle;
 pub mod seed;
