@@ -1,13 +1,13 @@
 //! An agent as the configuration describes it, and what a call needs to know of it.
 
-use std::time::Duration;
-
+use call::bridge::Clips;
 use call::config::{CallConfig, CallFacts, Direction};
 use call::farewell::Language;
 use call::trace::Words;
-use call::wire::openai::{SessionSettings, ToolSpec};
+use call::wire::openai::{NoiseReduction, SessionSettings, ToolSpec};
 use reqwest::Url;
-use serde::Deserialize;
+
+use crate::config::Audio;
 
 #[derive(Clone, PartialEq, Debug)]
 pub struct Agent {
@@ -22,15 +22,13 @@ pub struct Agent {
     /// Language tag. `None`: whatever the caller speaks, English farewells.
     pub language: Option<String>,
     pub model: Model,
-    /// Whether a false alarm lets the agent go on speaking (B4).
-    pub hold: bool,
-    /// `None`: silence is never asked about (N8).
-    pub silence_max: Option<Duration>,
-    pub call_max: Duration,
-    /// How long a stream that broke may take to come back (N6). `None`: the call ends with it.
-    pub resume_max: Option<Duration>,
-    /// Whether the carrier records too (C2).
-    pub carrier_recording: bool,
+    /// Languages whose farewells and back-channel words are listened for. None: that of `language`, or English.
+    pub farewell_languages: Vec<Language>,
+    pub audio: Audio,
+    /// Sounds of our own. Tones, where no file was given.
+    pub clips: Clips,
+    /// How its calls go. What is said of languages, greeting and audio above is put in by [`Agent::call_config`].
+    pub call: CallConfig,
     /// Whether we record (C3).
     pub recording: bool,
     /// The trace from which the call can be replayed (N11), and what it keeps of what people said. `None`: no trace.
@@ -46,10 +44,16 @@ pub struct Model {
     pub voice: String,
     /// The model that transcribes the caller.
     pub transcription: Option<String>,
+    /// Of speech, 0.25 to 1.5.
+    pub speed: Option<f64>,
+    /// Of one response.
+    pub max_output_tokens: Option<u32>,
+    pub reasoning_effort: Option<String>,
+    /// What the model does to the caller's audio before it listens.
+    pub noise_reduction: Option<NoiseReduction>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Provider {
     OpenAi,
     Local,
@@ -67,7 +71,6 @@ pub struct Tool {
 
 impl Default for Agent {
     fn default() -> Self {
-        let call = CallConfig::default();
         Agent {
             name: "default".to_owned(),
             numbers: Vec::new(),
@@ -80,12 +83,15 @@ impl Default for Agent {
                 name: "gpt-realtime-2.1".to_owned(),
                 voice: "marin".to_owned(),
                 transcription: None,
+                speed: None,
+                max_output_tokens: None,
+                reasoning_effort: None,
+                noise_reduction: None,
             },
-            hold: call.hold,
-            silence_max: call.silence_max,
-            call_max: call.call_max,
-            resume_max: call.resume_max,
-            carrier_recording: call.carrier_recording,
+            farewell_languages: Vec::new(),
+            audio: Audio::default(),
+            clips: Clips::default(),
+            call: CallConfig::default(),
             recording: true,
             trace: Some(Words::Masked),
             tools: Vec::new(),
@@ -95,19 +101,18 @@ impl Default for Agent {
 
 impl Agent {
     pub fn call_config(&self) -> CallConfig {
-        let default = CallConfig::default();
+        let spoken = self.language.as_deref().and_then(Language::from_code);
         CallConfig {
-            languages: match self.language.as_deref().and_then(Language::from_code) {
+            languages: match spoken {
+                _ if !self.farewell_languages.is_empty() => self.farewell_languages.clone(),
                 Some(language) => vec![language],
-                None => default.languages,
+                None => vec![Language::ENGLISH],
             },
             greeting: self.greeting.clone(),
-            carrier_recording: self.carrier_recording,
-            hold: self.hold,
-            silence_max: self.silence_max,
-            call_max: self.call_max,
-            resume_max: self.resume_max,
-            ..default
+            vad_prefix: self.audio.vad_prefix,
+            vad_silence: self.audio.vad_silence,
+            min_speech: self.audio.min_speech,
+            ..self.call.clone()
         }
     }
 
@@ -134,8 +139,13 @@ impl Agent {
             transcription_model: self.model.transcription.clone().or(default.transcription_model),
             // The transcription wants the language, not the country.
             language: self.language.as_deref().and_then(|tag| tag.split('-').next()).map(str::to_owned),
+            turn_detection: self.audio.turn_detection(),
+            turns: self.call.turns,
+            noise_reduction: self.model.noise_reduction,
+            speed: self.model.speed,
+            max_output_tokens: self.model.max_output_tokens,
+            reasoning_effort: self.model.reasoning_effort.clone(),
             tools,
-            ..default
         }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use axum::extract::ws::WebSocket;
-use call::bridge::{Bridge, Clips, Effect, Wants};
+use call::bridge::{Bridge, Effect, Wants};
 use call::wire::openai::close_is_fatal;
 use call::{
     CallStatus, CallTime, CarrierInput, Command, CommandId, EndReason, Epoch, Input, ModelInput, Note, Outcome, Summary,
@@ -125,7 +125,7 @@ impl Driver {
         let config = agent.call_config();
         let tool_timeout = config.tool_timeout;
         let wants = Wants { samples: agent.recording, trace: agent.trace };
-        let bridge = Bridge::new(config, INBOUND, agent.session(), Clips::default(), wants);
+        let bridge = Bridge::new(config, INBOUND, agent.session(), agent.clips.clone(), wants);
         let now = Instant::now();
         let shell = Shell {
             id: facts.id,

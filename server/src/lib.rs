@@ -10,6 +10,7 @@ pub mod config;
 pub mod demo;
 mod driver;
 mod http;
+pub mod init;
 pub mod log;
 mod model;
 pub mod record;

@@ -5,10 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use futures_util::{Stream, stream};
-use patchcord::{Config, demo, log, replay};
+use patchcord::{Config, config, demo, init, log, replay};
 use tokio::net::TcpListener;
-
-const CONFIG_FILE: &str = "patchcord.toml";
 
 /// Answers the phone with an AI agent.
 #[derive(Parser)]
@@ -22,6 +20,8 @@ struct Cli {
 enum Command {
     /// Run the server.
     Serve(Serve),
+    /// Write a commented configuration to start from.
+    Init(init::Args),
     /// Make a whole phone call on this machine, without account or key.
     Demo(demo::Args),
     /// Runs a recorded trace through the call core and prints what it decides.
@@ -50,6 +50,7 @@ async fn main() -> ExitCode {
         Err(error) => Err(error),
         Ok(()) => match cli.command {
             Command::Serve(args) => serve(args).await.map(|()| true),
+            Command::Init(args) => init::run(&args).map(|()| true),
             Command::Demo(args) => demo::run(args).await,
             Command::Replay(args) => replay::run(&args),
         },
@@ -65,7 +66,7 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(args: Serve) -> anyhow::Result<()> {
-    let file = args.config.or_else(|| Some(PathBuf::from(CONFIG_FILE)).filter(|path| path.exists()));
+    let file = args.config.or_else(|| Some(PathBuf::from(config::FILE)).filter(|path| path.exists()));
     // What was typed wins over what was set.
     let settings = |name: &str| match name {
         "PATCHCORD_LISTEN" => args.listen.clone().or_else(|| env(name)),

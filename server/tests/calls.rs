@@ -186,7 +186,7 @@ async fn n6_a_stream_that_breaks_is_brought_back_and_the_conversation_goes_on() 
 
 #[tokio::test]
 async fn n6_a_call_that_is_not_to_be_resumed_is_hung_up_by_the_document() {
-    let mut world = World::new(Part::Listens, |config| config.agents[0].resume_max = None).await;
+    let mut world = World::new(Part::Listens, |config| config.agents[0].call.resume_max = None).await;
     let mut stream = world.call("CA1").await;
     world.model_hears_audio().await;
     stream.stop().await;

@@ -1,10 +1,16 @@
 //! Mistakes in the configuration: all of them, each with its place and what to do.
 #![allow(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
+use call::config::Keys;
+use call::farewell::Language;
+use call::wire::openai::{Eagerness, NoiseReduction, TurnDetection};
 use patchcord::agent::Provider;
 use patchcord::config::{Config, Mistakes, Verify};
+use patchcord::init;
 
 const ENVIRONMENT: [(&str, &str); 4] = [
     ("PATCHCORD_PUBLIC_URL", "https://calls.example.org"),
@@ -81,29 +87,47 @@ fn the_environment_wins_over_the_file() {
 }
 
 #[test]
-fn unknown_keys_and_wrong_types_are_reported_together() {
-    let text = r#"
-        max_cals = 3
-        [twilio]
-        verify = "sometimes"
-        [agents.a]
-        default = true
-        instrutcions = "x"
-        hold = "yes"
-        model = { voise = "marin" }
-        [agents.b]
-        numbers = [5]
-    "#;
+fn unknown_keys_and_wrong_values_are_reported_together_each_with_its_line() {
+    let text = r#"max_cals = 3
+hold_max_ms = 900
+[twilio]
+verify = "sometimes"
+auth_token = "0123"
+[defaults]
+numbers = ["+15005550006"]
+[agents.a]
+default = true
+instrutcions = "x"
+hold = "yes"
+hold_max = 7
+hold_max_ms = 99
+model = { voise = "marin" }
+[agents.b]
+numbers = [5]
+shutdown_max_ms = 3
+vad_threshold = 2
+"#;
     let expected = [
-        "max_cals: no such setting; did you mean `max_calls`?",
-        "twilio.verify: unknown variant `sometimes`",
-        "agents.a.instrutcions: no such setting; did you mean `instructions`?",
-        "agents.a.hold: invalid type",
-        "agents.a.model.voise: no such setting; did you mean `voice`?",
-        "agents.b.numbers[0]: invalid type",
-        "agents.b: answers nothing",
+        "patchcord.toml:1: max_cals: no such key; did you mean `max_calls`?",
+        "patchcord.toml:2: hold_max_ms: belongs in [defaults], for all agents, or in the table of one, [agents.NAME]",
+        "patchcord.toml:4: twilio.verify: `sometimes` is not \"always\" or \"unless-loopback\"",
+        "patchcord.toml:5: twilio.auth_token: no such key; secrets are only taken from the environment",
+        "patchcord.toml:7: defaults.numbers: belongs in the table of an agent",
+        "patchcord.toml:10: agents.a.instrutcions: no such key; did you mean `instructions`?",
+        "patchcord.toml:11: agents.a.hold: `yes` is not true or false",
+        "patchcord.toml:12: agents.a.hold_max: no such key; did you mean `hold_max_ms`?",
+        "patchcord.toml:13: agents.a.hold_max_ms: `99` is not a whole number from 100 to 10000 ms",
+        "patchcord.toml:14: agents.a.model.voise: no such key; did you mean `voice`?",
+        "patchcord.toml:15: agents.b: answers nothing",
+        "patchcord.toml:16: agents.b.numbers[0]: `5` is not text in quotes",
+        "patchcord.toml:17: agents.b.shutdown_max_ms: belongs at the top of the file",
+        "patchcord.toml:18: agents.b.vad_threshold: `2` is not a number from 0 to 1",
     ];
-    assert_mistakes(text, &ENVIRONMENT, &expected);
+    let found = mistakes(text, &ENVIRONMENT);
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found} is not {expected}");
+    }
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
 }
 
 #[test]
@@ -121,16 +145,223 @@ fn what_only_shows_together_is_reported_too() {
         tools = [{ name = "book", url = "ftp://x" }]
     "#;
     let expected = [
-        "max_calls: 0 would refuse",
-        "`5550006` is not like",
-        "`tlh` is not known",
-        "+15005550006 is answered by `a` already",
-        "more than one has `default = true`",
-        "\"local\" is not in this build",
-        "agents.b.tools[0]: `description` is missing",
-        "agents.b.tools[0].url: `ftp://x` is not a URL",
+        ":2: max_calls: `0` is not a whole number from 1",
+        ":5: agents.a.numbers[1]: `5550006` is not like",
+        ":6: agents.a.language: `tlh` is not known",
+        ":8: agents.b.default: `a` has it already",
+        ":9: agents.b.numbers[0]: +15005550006 is answered by `a` already",
+        ":10: agents.b.model.provider: \"local\" is not in this build",
+        ":11: agents.b.tools[0]: `description` is missing",
+        ":11: agents.b.tools[0].url: `ftp://x` is not a URL",
     ];
     assert_mistakes(text, &ENVIRONMENT, &expected);
+}
+
+#[test]
+fn t1_a_model_that_owns_its_turns_goes_with_neither_holds_nor_a_protected_greeting() {
+    let text = "[agents.a]\ndefault = true\nturns = \"model\"\nprotect_greeting = \"all\"";
+    assert_mistakes(text, &ENVIRONMENT, &[":1: agents.a.hold: cannot be", ":4: agents.a.protect_greeting: cannot be"]);
+    let text = "[agents.a]\ndefault = true\nturns = \"model\"\nhold = false";
+    assert!(read(text, &ENVIRONMENT).is_ok());
+}
+
+#[test]
+fn a_message_is_not_longer_than_what_may_lie_at_the_carrier() {
+    assert_mistakes(
+        "[defaults]\nlead_ms = 40\ngroup_frames = 3",
+        &ENVIRONMENT,
+        &[":3: defaults.group_frames: 3 are 60"],
+    );
+    assert!(read("[defaults]\nlead_ms = 60\ngroup_frames = 3", &ENVIRONMENT).is_ok());
+    // A lead of nothing is allowed (A3).
+    assert!(read("[defaults]\nlead_ms = 0", &ENVIRONMENT).is_ok());
+}
+
+#[test]
+fn a_response_outlasts_its_audio() {
+    let text = "[defaults]\nresponse_audio_max_ms = 400000";
+    assert_mistakes(text, &ENVIRONMENT, &["defaults.response_max_ms: has to outlast response_audio_max_ms"]);
+}
+
+#[test]
+fn what_all_agents_have_is_said_once_and_one_of_them_may_say_otherwise() {
+    let text = r#"
+        [defaults]
+        hold_max_ms = 900
+        silence_max_ms = 0
+        clips = { filler = "no-such-file.wav" }
+        turns = "model"
+        [agents.a]
+        numbers = ["+15005550001"]
+        hold = false
+        [agents.b]
+        numbers = ["+15005550002"]
+        hold_max_ms = 800
+    "#;
+    // Neither the file that is missing nor the combination is told again for each agent.
+    assert_mistakes(
+        text,
+        &ENVIRONMENT,
+        &[":5: defaults.clips.filler: no-such-file.wav: ", ":2: defaults.hold: cannot be"],
+    );
+
+    let text = "[defaults]\nhold_max_ms = 900\n[agents.a]\ndefault = true\n[agents.b]\nnumbers = [\"sip:b\"]\nhold_max_ms = 800";
+    let config = read(text, &ENVIRONMENT).unwrap();
+    let hold_max: Vec<_> = config.agents.iter().map(|agent| agent.call_config().hold_max.as_millis()).collect();
+    assert_eq!(hold_max, [900, 800]);
+    // Without any agent, the one that there is has them.
+    let config = read("[defaults]\nhold_max_ms = 900", &ENVIRONMENT).unwrap();
+    assert_eq!(config.agents[0].call_config().hold_max.as_millis(), 900);
+}
+
+#[test]
+fn o3_simple_mode_is_all_there_is_and_says_so() {
+    let text = "[defaults]\nsimple_mode = false\naudio_guard = true\nmusic_mode = true\nnoise_gate_min_frames = 3";
+    let expected = ["simple_mode: can only be true", "audio_guard: can only be false", "music_mode: can only be false"];
+    let expected =
+        [&expected[..], &["noise_gate_min_frames: can only be 0: the filters of the caller's audio"]].concat();
+    assert_mistakes(text, &ENVIRONMENT, &expected);
+    assert!(read("[defaults]\nsimple_mode = true\nnoise_gate_min_frames = 0", &ENVIRONMENT).is_ok());
+}
+
+#[test]
+fn n10_keys_are_single_or_collected() {
+    let read =
+        |keys: &str| read(&format!("[defaults]\nkeys = {keys}"), &ENVIRONMENT).unwrap().agents[0].call_config().keys;
+    assert_eq!(read("\"single\""), Keys::Single);
+    let collected =
+        |terminator, length, pause| Keys::Collect { terminator, length, pause: Duration::from_millis(pause) };
+    assert_eq!(read("{ terminator = \"#\", pause_ms = 500 }"), collected(Some('#'), None, 500));
+    assert_eq!(read("{ length = 4 }"), collected(None, Some(4), 3_000));
+    assert_mistakes(
+        "[defaults]\nkeys = { terminator = \"##\" }",
+        &ENVIRONMENT,
+        &["keys.terminator: has to be one key"],
+    );
+    assert_mistakes("[defaults]\nkeys = \"many\"", &ENVIRONMENT, &["`many` is not \"single\" or { terminator"]);
+}
+
+#[test]
+fn the_model_is_configured_as_the_agent_is() {
+    let text = r#"
+        [defaults]
+        vad = "semantic"
+        vad_eagerness = "high"
+        model = { speed = 1, noise_reduction = "far_field", reasoning_effort = "low", max_output_tokens = 100 }
+        language = "he"
+        farewell_languages = ["he", "en"]
+    "#;
+    let agent = &read(text, &ENVIRONMENT).unwrap().agents[0];
+    let session = agent.session();
+    assert_eq!(session.turn_detection, TurnDetection::SemanticVad { eagerness: Eagerness::High });
+    assert_eq!((session.speed, session.noise_reduction), (Some(1.0), Some(NoiseReduction::FarField)));
+    assert_eq!((session.reasoning_effort.as_deref(), session.max_output_tokens), (Some("low"), Some(100)));
+    assert_eq!(agent.call_config().languages, [Language::HEBREW, Language::ENGLISH]);
+
+    // What the detector adds to speech is known to the model and to the call as the same (B4).
+    let agent = &read("[defaults]\nvad_prefix_ms = 200\nvad_silence_ms = 700", &ENVIRONMENT).unwrap().agents[0];
+    let expected = TurnDetection::ServerVad { threshold: 0.5, prefix_padding_ms: 200, silence_duration_ms: 700 };
+    assert_eq!(agent.session().turn_detection, expected);
+    let call = agent.call_config();
+    assert_eq!((call.vad_prefix.as_millis(), call.vad_silence.as_millis()), (200, 700));
+}
+
+#[test]
+fn n4_clips_are_files_of_our_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, coding: u16, rate: u32, data: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, wav(coding, rate, data)).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let wait = file("wait.wav", 7, 8_000, &[0x11; 800]);
+    let text = format!("[defaults]\nclips.filler = '{wait}'");
+    let agent = &read(&text, &ENVIRONMENT).unwrap().agents[0];
+    assert_eq!(agent.clips.filler[..], [0x11; 800]);
+    // The other is a sound all the same.
+    assert!(!agent.clips.apology.is_empty());
+
+    let float = file("float.wav", 3, 8_000, &[0; 800]);
+    let long = file("long.wav", 7, 8_000, &[0x11; 240_001]);
+    let text = format!("[defaults]\nclips = {{ filler = '{float}', apology = '{long}' }}");
+    assert_mistakes(
+        &text,
+        &ENVIRONMENT,
+        &["needed is a WAV file of 16-bit PCM or µ-law", "longer than 30 s; shorten it"],
+    );
+}
+
+fn wav(coding: u16, rate: u32, data: &[u8]) -> Vec<u8> {
+    let length = |bytes: usize| u32::try_from(bytes).unwrap().to_le_bytes();
+    let mut format = Vec::new();
+    format.extend([coding.to_le_bytes(), 1u16.to_le_bytes()].concat());
+    format.extend([rate.to_le_bytes(), rate.to_le_bytes()].concat());
+    format.extend([1u16.to_le_bytes(), 8u16.to_le_bytes()].concat());
+    [&b"RIFF\0\0\0\0WAVEfmt "[..], &length(format.len()), &format, b"data", &length(data.len()), data].concat()
+}
+
+#[test]
+fn n12_every_setting_of_an_agent_does_something_and_every_limit_of_a_call_is_one() {
+    /// What is no number, and something other than its default.
+    const OTHERS: [(&str, &str); 24] = [
+        ("instructions", "\"Be brief.\""),
+        ("greeting", "\"Hello.\""),
+        ("protect_greeting", "{ first_ms = 700 }"),
+        ("language", "\"de-AT\""),
+        ("farewell_languages", "[\"fr\"]"),
+        ("model.provider", ""),
+        ("model.name", "\"m\""),
+        ("model.voice", "\"v\""),
+        ("model.transcription", "\"t\""),
+        ("model.speed", "0.5"),
+        ("model.reasoning_effort", "\"low\""),
+        ("model.noise_reduction", "\"near_field\""),
+        ("recording", "false"),
+        ("carrier_recording", "true"),
+        ("trace", "\"off\""),
+        ("turns", "\"model\"\nhold = false"),
+        ("hold", "false"),
+        ("keys", "{ length = 4 }"),
+        ("vad", "\"semantic\""),
+        ("vad_threshold", "0.75"),
+        ("vad_eagerness", "\"high\"\nvad = \"semantic\""),
+        ("clips.filler", ""),
+        ("clips.apology", ""),
+        ("default", ""),
+    ];
+    let config = |text: &str| {
+        let agent = read(&format!("[defaults]\n{text}"), &ENVIRONMENT).ok()?.agents.remove(0);
+        let call = serde_json::to_value(agent.call_config()).unwrap();
+        Some((format!("{agent:?} {:?}", agent.session()), call))
+    };
+    let (as_is, call) = config("").unwrap();
+    let mut changed = BTreeSet::new();
+    let reference = patchcord::config::reference();
+    let agents = reference.split("\n## Agents\n").nth(1).unwrap().split("\n### Only in").next().unwrap();
+    let mut count = 0;
+    for row in agents.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let (key, form) = (cells[0].trim_matches(['|', ' ', '`']), cells[2]);
+        if form == "nothing else" {
+            continue;
+        }
+        count += 1;
+        let numbers: Vec<&str> = form.split(' ').filter(|word| word.parse::<u64>().is_ok()).collect();
+        let values = match OTHERS.iter().find(|(other, _)| *other == key) {
+            Some((_, "")) => continue,
+            Some((_, value)) => vec![*value],
+            None => numbers,
+        };
+        let mut different = values.iter().filter_map(|value| config(&format!("{key} = {value}")));
+        let (_, now) = different.find(|(agent, _)| *agent != as_is).unwrap_or_else(|| panic!("{key} does nothing"));
+        let fields = call.as_object().unwrap().iter().filter(|(field, value)| now[field] != **value);
+        changed.extend(fields.map(|(field, _)| field.clone()));
+    }
+    assert!(count > 60, "{count}");
+    let all: BTreeSet<String> = call.as_object().unwrap().keys().cloned().collect();
+    let not: Vec<&str> = all.difference(&changed).map(String::as_str).collect();
+    // Abilities are the model's, and the clips' lengths come of the clips.
+    assert_eq!(not, ["abilities", "clips"]);
 }
 
 #[test]
@@ -149,7 +380,7 @@ fn two_tools_of_one_name_are_one_too_many() {
 
 #[test]
 fn missing_accounts_say_what_to_set() {
-    let expected = ["public_url is missing", "TWILIO_AUTH_TOKEN is not set", "OPENAI_API_KEY is not set"];
+    let expected = ["public_url: missing", "TWILIO_AUTH_TOKEN: not set", "OPENAI_API_KEY: not set"];
     assert_mistakes("listen = \"0.0.0.0:80\"", &[], &expected);
     let local = [("OPENAI_REALTIME_URL", "ws://127.0.0.1:9/v1/realtime")];
     assert!(read("twilio = { verify = \"unless-loopback\" }", &local).is_ok());
@@ -161,13 +392,18 @@ fn urls_are_checked() {
         ("PATCHCORD_PUBLIC_URL", "https://calls.example.org/path"),
         ("OPENAI_API_KEY", "sk-test"),
         ("OPENAI_REALTIME_URL", "https://api.example.org"),
-        ("TWILIO_API_URL", "nowhere"),
+        ("TWILIO_API_URL", "user:hunter2@nowhere"),
         ("TWILIO_ACCOUNT_SID", "AC1"),
         ("TWILIO_AUTH_TOKEN", "secret-token"),
         ("PATCHCORD_LISTEN", "8080"),
     ];
-    let expected =
-        ["only scheme, host and port", "begins with ws:// or wss://", "`nowhere`", "`8080` is not an address"];
+    let expected = [
+        "public_url: only scheme, host and port",
+        "OPENAI_REALTIME_URL: `https://api.example.org` is not a URL that begins with ws:// or wss://",
+        // There may be a password in it.
+        "TWILIO_API_URL: what is given is not a URL",
+        "PATCHCORD_LISTEN: `8080` is not an address",
+    ];
     assert_mistakes("", &environment, &expected);
 }
 
@@ -189,7 +425,59 @@ fn secrets_come_from_files_too_and_are_never_shown() {
 }
 
 #[test]
-fn what_is_not_toml_is_shown_where() {
-    let found = mistakes("max_calls = \n", &ENVIRONMENT);
-    assert!(found[0].contains("line 1"), "{found:#?}");
+fn what_is_not_toml_is_shown_where_and_hides_nothing_else() {
+    let found = mistakes("listen = \n[twilio]\nverify = \"never\"\nverify = sk-secret\n", &ENVIRONMENT);
+    assert!(found[0].starts_with("patchcord.toml:1: not TOML: "), "{found:#?}");
+    assert!(found.iter().any(|mistake| mistake.starts_with("patchcord.toml:3: twilio.verify: ")), "{found:#?}");
+    assert!(!found.iter().any(|mistake| mistake.contains("sk-secret")), "{found:#?}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let found = Config::load(Some(Path::new("no/such.toml")), &|_| None).unwrap_err().0;
+    assert!(
+        found[0].starts_with("no/such.toml: ") && found[0].ends_with("give another with --config FILE"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn the_file_that_init_writes_is_one_agent_that_answers_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = init::Args { out: folder.path().join("patchcord.toml"), reference: false };
+    init::run(&args).unwrap();
+    let find = |name: &str| ENVIRONMENT.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+    let config = Config::load(Some(&args.out), &find).unwrap();
+    let agent = config.agent_for("+15005550006").unwrap();
+    assert_eq!((agent.name.as_str(), agent.greeting.is_some()), ("front-desk", true));
+
+    // Another time it is left alone.
+    std::fs::write(&args.out, "mine").unwrap();
+    let refused = init::run(&args).unwrap_err().to_string();
+    assert!(refused.contains("is there already"), "{refused}");
+    assert_eq!(std::fs::read_to_string(&args.out).unwrap(), "mine");
+}
+
+#[test]
+fn what_the_file_that_init_writes_has_commented_out_is_right_too() {
+    let starter = patchcord::config::starter();
+    let uncommented: String = starter
+        .lines()
+        .map(|line| line.strip_prefix("# ").filter(|line| line.contains(" = ") && !line.contains(". ")).unwrap_or(line))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert_ne!(starter, uncommented);
+    let config = read(&uncommented, &ENVIRONMENT[1..]).unwrap();
+    assert_eq!(config.agents[0].numbers, ["+15005550006"]);
+    assert_eq!(config.public_url.unwrap().as_str(), "https://calls.example.org/");
+}
+
+#[test]
+fn the_reference_in_the_repository_is_the_one_of_this_build() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    let there = std::fs::read_to_string(path).unwrap();
+    assert!(
+        there == patchcord::config::reference(),
+        "docs/configuration.md is stale; renew it: cargo run -- init --reference > docs/configuration.md"
+    );
 }

@@ -1,0 +1,97 @@
+//! What is done to the caller's audio, and from when on it counts as speech: the one place that has it (O3).
+
+use std::fmt;
+use std::time::Duration;
+
+use call::wire::openai::{Eagerness, TurnDetection};
+
+/// The audio settings of an agent.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Audio {
+    /// The caller's audio passes through, and the model's speech detection is trusted. The only way that there is yet:
+    /// the three filters below are not in this build.
+    pub simple_mode: bool,
+    /// Whether speech is also told from noise here.
+    pub audio_guard: bool,
+    /// Whether music on the line is expected.
+    pub music_mode: bool,
+    /// Frames of 20 ms that have to be loud before any passes. 0: all pass.
+    pub noise_gate_min_frames: u32,
+    pub vad: Vad,
+    /// How loud speech has to be for [`Vad::Server`], 0 to 1.
+    pub vad_threshold: f64,
+    /// How soon [`Vad::Semantic`] takes a pause for the end.
+    pub vad_eagerness: Eagerness,
+    /// What the detector puts before speech, and the silence that ends it.
+    pub vad_prefix: Duration,
+    pub vad_silence: Duration,
+    /// Shortest speech without transcript that counts as meant (B4).
+    pub min_speech: Duration,
+}
+
+/// How the model hears that a turn begins and ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Vad {
+    /// By loudness and silence.
+    Server,
+    /// By what was said.
+    Semantic,
+}
+
+impl Default for Audio {
+    fn default() -> Self {
+        let call = call::config::CallConfig::default();
+        Audio {
+            simple_mode: true,
+            audio_guard: false,
+            music_mode: false,
+            noise_gate_min_frames: 0,
+            vad: Vad::Server,
+            vad_threshold: 0.5,
+            vad_eagerness: Eagerness::Medium,
+            vad_prefix: call.vad_prefix,
+            vad_silence: call.vad_silence,
+            min_speech: call.min_speech,
+        }
+    }
+}
+
+impl Audio {
+    pub(crate) fn turn_detection(&self) -> TurnDetection {
+        let ms = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+        match self.vad {
+            Vad::Server => TurnDetection::ServerVad {
+                threshold: self.vad_threshold,
+                prefix_padding_ms: ms(self.vad_prefix),
+                silence_duration_ms: ms(self.vad_silence),
+            },
+            Vad::Semantic => TurnDetection::SemanticVad { eagerness: self.vad_eagerness },
+        }
+    }
+}
+
+/// All of it, in one line.
+impl fmt::Display for Audio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Audio { simple_mode, audio_guard, music_mode, noise_gate_min_frames, .. } = self;
+        write!(
+            f,
+            "simple_mode={simple_mode} audio_guard={audio_guard} music_mode={music_mode} \
+             noise_gate_min_frames={noise_gate_min_frames} "
+        )?;
+        match self.vad {
+            Vad::Server => write!(
+                f,
+                "vad=server vad_threshold={} vad_prefix_ms={} vad_silence_ms={}",
+                self.vad_threshold,
+                self.vad_prefix.as_millis(),
+                self.vad_silence.as_millis()
+            )?,
+            Vad::Semantic => {
+                let eagerness = format!("{:?}", self.vad_eagerness).to_lowercase();
+                write!(f, "vad=semantic vad_eagerness={eagerness}")?;
+            }
+        }
+        write!(f, " min_speech_ms={}", self.min_speech.as_millis())
+    }
+}

@@ -1,0 +1,189 @@
+//! The configuration: a TOML file, the environment over it, and every mistake in either reported at once.
+//!
+//! To add a setting: give it a field here or in [`Agent`], and a line in `settings.rs`; the reference and the starter
+//! file have it from there. A type that no setting had yet is taught in `values.rs`, what has to fit together is looked
+//! at in `together.rs`.
+
+mod audio;
+mod read;
+mod reference;
+mod setting;
+mod settings;
+mod together;
+mod values;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::Url;
+
+use crate::agent::Agent;
+use read::Reader;
+
+pub use audio::{Audio, Vad};
+pub use reference::{reference, starter};
+
+/// The file that is read if no other is named.
+pub const FILE: &str = "patchcord.toml";
+
+/// Everything the server is told before it starts. `Default` is what an empty file and an empty environment give,
+/// before they are checked: see [`Config::load`].
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where `patchcord serve` listens; [`run`](crate::run) takes a listener that was bound already.
+    pub listen: SocketAddr,
+    /// Origin that the carrier reaches us by, without a path. `None`: the listener's own, which only works on loopback.
+    pub public_url: Option<Url>,
+    /// Folder of records and recordings.
+    pub data: PathBuf,
+    /// Key of the control API. `None`: it answers on loopback only.
+    pub api_key: Option<Secret>,
+    /// Calls at once (N9); one more is told that the line is busy. A core carries some 500 (docs), so this is safe on
+    /// the smallest machine.
+    pub max_calls: usize,
+    /// Bytes that may wait to be written to one peer before its socket counts as lost. Beyond a minute of audio in
+    /// either direction, a peer that takes nothing is not coming back.
+    pub socket_backlog_max: usize,
+    /// How long calls may go on when the server is told to stop.
+    pub drain_max: Duration,
+    /// How long the goodbyes of those that still go on may take.
+    pub goodbye_max: Duration,
+    /// How long hanging up the rest may take.
+    pub shutdown_max: Duration,
+    pub openai: OpenAi,
+    pub twilio: Twilio,
+    /// Never empty.
+    pub agents: Vec<Agent>,
+}
+
+/// The model account.
+#[derive(Clone, Debug)]
+pub struct OpenAi {
+    /// `ws://` or `wss://`; the model's name is added as a query parameter.
+    pub url: Url,
+    pub key: Option<Secret>,
+    /// Certificates (PEM) to trust besides the public ones.
+    pub ca_file: Option<PathBuf>,
+    /// From dialling to the end of the WebSocket handshake.
+    pub connect_timeout: Duration,
+}
+
+/// The carrier account.
+#[derive(Clone, Debug)]
+pub struct Twilio {
+    pub account_sid: Option<String>,
+    pub auth_token: Option<Secret>,
+    /// Origin of the REST API.
+    pub api_url: Url,
+    /// One REST request.
+    pub api_timeout: Duration,
+    pub verify: Verify,
+    /// How long the media stream's token is good for: the carrier dials within a second or two.
+    pub token_max: Duration,
+}
+
+/// Which of the carrier's requests have to be signed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verify {
+    Always,
+    /// Unsigned requests pass if they come from a loopback peer and we listen on loopback.
+    UnlessLoopback,
+}
+
+/// A value that is never shown.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(value: impl Into<String>) -> Self {
+        Secret(value.into())
+    }
+
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// All that is wrong with a configuration, each with its place and what to do.
+#[derive(Debug, thiserror::Error)]
+pub struct Mistakes(pub Vec<String>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.0.len() == 1 { "" } else { "s" };
+        write!(f, "{} mistake{plural} in the configuration:", self.0.len())?;
+        self.0.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            public_url: None,
+            data: PathBuf::from("patchcord-data"),
+            api_key: None,
+            max_calls: 100,
+            socket_backlog_max: 1 << 20,
+            drain_max: Duration::from_secs(60),
+            goodbye_max: Duration::from_secs(15),
+            shutdown_max: Duration::from_secs(10),
+            openai: OpenAi {
+                url: known_url("wss://api.openai.com/v1/realtime"),
+                key: None,
+                ca_file: None,
+                connect_timeout: Duration::from_secs(5),
+            },
+            twilio: Twilio {
+                account_sid: None,
+                auth_token: None,
+                api_url: known_url("https://api.twilio.com"),
+                api_timeout: Duration::from_secs(5),
+                verify: Verify::Always,
+                token_max: Duration::from_secs(60),
+            },
+            agents: vec![Agent::default()],
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file, if any, then the environment, which wins.
+    ///
+    /// # Errors
+    /// Every mistake of both, not just the first.
+    pub fn load(file: Option<&Path>, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Mistakes> {
+        let Some(path) = file else { return Reader::new(FILE, "", env).config() };
+        let name = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => Reader::new(&name, &text, env).config(),
+            Err(error) => Err(Mistakes(vec![format!("{name}: {error}; give another with --config FILE")])),
+        }
+    }
+
+    /// As [`Config::load`], from the file's text.
+    ///
+    /// # Errors
+    /// Every mistake, not just the first.
+    pub fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Mistakes> {
+        Reader::new(FILE, text, env).config()
+    }
+
+    /// The agent that answers this called number.
+    pub fn agent_for(&self, called: &str) -> Option<&Agent> {
+        let by_number = |agent: &&Agent| agent.numbers.iter().any(|number| number == called);
+        self.agents.iter().find(by_number).or_else(|| self.agents.iter().find(|agent| agent.default))
+    }
+}
+
+fn known_url(text: &'static str) -> Url {
+    Url::parse(text).expect("a URL written in these files")
+}

@@ -1,0 +1,597 @@
+//! All settings. One line each: what it is called, where it lies, what may be given, why it is as it is.
+//!
+//! Rule ids are those of `docs/rules.md`.
+
+use super::Config;
+use super::setting::{Group, Setting};
+use crate::agent::Agent;
+
+type Server = Setting<Config>;
+type OfAgent = Setting<Agent>;
+
+/// Why the filters of the caller's audio cannot be chosen yet.
+const NO_FILTERS: &str = "the filters of the caller's audio are not in this build; leave it out";
+
+/// Settings of the server.
+pub(super) const SERVER: &[Setting<Config>] = &[
+    Server::new(
+        "listen",
+        |c| &mut c.listen,
+        "Where webhooks, media sockets and the API are served. On loopback, so that nothing is open to the network by \
+         accident; a tunnel or proxy on this machine reaches it.",
+    )
+    .env("PATCHCORD_LISTEN")
+    .starter(),
+    Server::new(
+        "public_url",
+        |c| &mut c.public_url,
+        "Origin that the carrier reaches us by, without a path. Signatures are checked against it and the media \
+         socket's address is made of it. Needed with a real carrier.",
+    )
+    .schemes(&["http", "https"])
+    .env("PATCHCORD_PUBLIC_URL")
+    .starter(),
+    Server::new("data", |c| &mut c.data, "Folder of records, recordings and traces.").env("PATCHCORD_DATA").starter(),
+    Server::variable(
+        "PATCHCORD_API_KEY",
+        |c| &mut c.api_key,
+        "Key of the control API, sent as `Authorization: Bearer`. Without one the API answers on loopback only.",
+    ),
+    Server::new(
+        "max_calls",
+        |c| &mut c.max_calls,
+        "Calls at once (N9); one more is told that the line is busy. Small enough for the smallest machine; raise it to what yours carries.",
+    )
+    .within(1, 100_000)
+    .starter(),
+    Server::new(
+        "socket_backlog_max_bytes",
+        |c| &mut c.socket_backlog_max,
+        "What may wait to be written to one peer before its socket counts as lost: a minute of audio, after which a \
+         peer that takes nothing is not coming back. Below 64 KiB one long message would be a lost socket.",
+    )
+    .within(65_536, 1 << 28),
+    Server::new(
+        "drain_max_ms",
+        |c| &mut c.drain_max,
+        "How long calls may go on when the server is told to stop; no new ones are taken. With the two below it stays \
+         under the 90 s after which a service manager (systemd) kills.",
+    )
+    .within(0, 86_400_000),
+    Server::new(
+        "goodbye_max_ms",
+        |c| &mut c.goodbye_max,
+        "How long the goodbyes of those that still go on then may take.",
+    )
+    .within(0, 600_000),
+    Server::new("shutdown_max_ms", |c| &mut c.shutdown_max, "How long hanging up the rest may take.")
+        .within(0, 600_000),
+    Server::table(
+        "openai",
+        &[
+            Server::variable("OPENAI_API_KEY", |c| &mut c.openai.key, "The model account.").starter(),
+            Server::variable(
+                "OPENAI_REALTIME_URL",
+                |c| &mut c.openai.url,
+                "The model's endpoint; its name is added as `?model=`.",
+            )
+            .schemes(&["ws", "wss"]),
+            Server::new(
+                "ca_file",
+                |c| &mut c.openai.ca_file,
+                "Certificates (PEM) to trust besides the public ones, for an endpoint of one's own.",
+            ),
+            Server::new(
+                "connect_timeout_ms",
+                |c| &mut c.openai.connect_timeout,
+                "From dialling to the end of the WebSocket handshake. The caller hears ringing meanwhile.",
+            )
+            .within(100, 60_000),
+        ],
+        "The model account.",
+    ),
+    Server::table(
+        "twilio",
+        &[
+            Server::variable("TWILIO_ACCOUNT_SID", |c| &mut c.twilio.account_sid, "The carrier account, `AC…`.")
+                .starter(),
+            Server::variable(
+                "TWILIO_AUTH_TOKEN",
+                |c| &mut c.twilio.auth_token,
+                "Its password: signs webhooks, and lets us hang up.",
+            )
+            .starter(),
+            Server::variable("TWILIO_API_URL", |c| &mut c.twilio.api_url, "Origin of its REST API.")
+                .schemes(&["http", "https"]),
+            Server::new(
+                "verify",
+                |c| &mut c.twilio.verify,
+                "Which of the carrier's requests have to be signed. \"unless-loopback\" lets unsigned ones pass if \
+                 they come from this machine while we listen on loopback, for trying things out.",
+            )
+            .starter(),
+            Server::new(
+                "api_timeout_ms",
+                |c| &mut c.twilio.api_timeout,
+                "One request to the REST API. A call that is to end can wait that long, and not much longer.",
+            )
+            .within(100, 60_000),
+            Server::new(
+                "token_max_ms",
+                |c| &mut c.twilio.token_max,
+                "How long the media stream's token is good for (L5). The carrier dials within a second or two; until \
+                 then the line may ring.",
+            )
+            .within(1_000, 600_000),
+        ],
+        "The carrier account.",
+    ),
+];
+
+/// Settings of agents: in `[defaults]` for all of them, in `[agents.NAME]` for one.
+pub(super) const AGENT: &[Group<Agent>] = &[
+    Group {
+        title: "What it is",
+        settings: &[
+            OfAgent::new("instructions", |a| &mut a.instructions, "What the model is told to be.").starter(),
+            OfAgent::new(
+                "greeting",
+                |a| &mut a.greeting,
+                "Said first, word for word (G1). Without one the caller begins.",
+            )
+            .starter(),
+            OfAgent::new(
+                "protect_greeting",
+                |a| &mut a.call.protect_greeting,
+                "How much of the greeting cannot be interrupted (B5). Nothing, because people who know what they want \
+                 speak at once.",
+            ),
+            OfAgent::new(
+                "language",
+                |a| &mut a.language,
+                "What the caller speaks, as a tag such as \"en\" or \"de-AT\": helps the transcription, and decides \
+                 whose farewells are known (H9). Without one: any language, English farewells.",
+            )
+            .starter(),
+            OfAgent::new(
+                "farewell_languages",
+                |a| &mut a.farewell_languages,
+                "Languages whose farewells and \"mhm\" are listened for (H9, B4), for agents that speak several. \
+                 Empty: that of `language`.",
+            ),
+            OfAgent::table(
+                "model",
+                &[
+                    OfAgent::new(
+                        "provider",
+                        |a| &mut a.model.provider,
+                        "Who runs the model; \"local\" is not in this build.",
+                    )
+                    .starter(),
+                    OfAgent::new("name", |a| &mut a.model.name, "As the vendor spells it.").starter(),
+                    OfAgent::new("voice", |a| &mut a.model.voice, "As the vendor spells it.").starter(),
+                    OfAgent::new(
+                        "transcription",
+                        |a| &mut a.model.transcription,
+                        "The model that transcribes the caller. Without one, \"gpt-realtime-whisper\".",
+                    ),
+                    OfAgent::new("speed", |a| &mut a.model.speed, "Of the voice. Without one, the model's own.")
+                        .between(0.25, 1.5),
+                    OfAgent::new(
+                        "max_output_tokens",
+                        |a| &mut a.model.max_output_tokens,
+                        "Of one response, tool calls included. Without one, as many as the model likes.",
+                    )
+                    .within(1, 4_096),
+                    OfAgent::new(
+                        "reasoning_effort",
+                        |a| &mut a.model.reasoning_effort,
+                        "minimal, low, medium, high or xhigh; models without reasoning refuse it.",
+                    ),
+                    OfAgent::new(
+                        "noise_reduction",
+                        |a| &mut a.model.noise_reduction,
+                        "What the model does to the caller's audio before it listens: \"near_field\" for handsets, \
+                         \"far_field\" for rooms.",
+                    ),
+                ],
+                "Who speaks.",
+            ),
+            OfAgent::new(
+                "recording",
+                |a| &mut a.recording,
+                "Whether we record the call, caller left, agent right (C3).",
+            )
+            .starter(),
+            OfAgent::new(
+                "carrier_recording",
+                |a| &mut a.call.carrier_recording,
+                "Whether the carrier records it too (C2), at its price.",
+            ),
+            OfAgent::new(
+                "trace",
+                |a| &mut a.trace,
+                "The trace from which a call can be replayed (N11), and what it keeps of what people said: \"masked\" \
+                 keeps the words that decisions are made by, and of all others only the length.",
+            ),
+        ],
+    },
+    Group {
+        title: "Turns and interruption",
+        settings: &[
+            OfAgent::new(
+                "turns",
+                |a| &mut a.call.turns,
+                "Who asks for the answers (T1). \"client\": we do, so that false alarms can be undone and tools never \
+                 collide; \"model\": the model does, and interrupts by itself.",
+            ),
+            OfAgent::new(
+                "hold",
+                |a| &mut a.call.hold,
+                "Whether speech during the agent's may turn out to be nothing, \"mhm\" or a cough, and the agent goes \
+                 on where hearing stopped (B4).",
+            )
+            .starter(),
+            OfAgent::new(
+                "hold_max_ms",
+                |a| &mut a.call.hold_max,
+                "Speech that goes on for this long is an interruption (B4): longer than any \"mhm\", shorter than a \
+                 sentence.",
+            )
+            .within(100, 10_000),
+            OfAgent::new(
+                "hold_transcript_wait_ms",
+                |a| &mut a.call.hold_transcript_wait,
+                "How long after short speech its words are waited for (B4). The agent is silent meanwhile.",
+            )
+            .within(0, 10_000),
+            OfAgent::new(
+                "floor_max_ms",
+                |a| &mut a.call.floor_max,
+                "Speech that never stops, such as a television, frees the floor after this (R10).",
+            )
+            .within(1_000, 600_000),
+            OfAgent::new(
+                "keys",
+                |a| &mut a.call.keys,
+                "How keys that the caller presses reach the agent (N10): each at once, or together until a key, a \
+                 number of them, or a pause ends them.",
+            ),
+        ],
+    },
+    Group {
+        title: "Audio in",
+        settings: &[
+            OfAgent::new(
+                "simple_mode",
+                |a| &mut a.audio.simple_mode,
+                "The caller's audio passes through unchanged, and the model's speech detection is trusted (O3).",
+            )
+            .fixed(NO_FILTERS),
+            OfAgent::new(
+                "audio_guard",
+                |a| &mut a.audio.audio_guard,
+                "Whether speech is also told from noise on our side (O3).",
+            )
+            .fixed(NO_FILTERS),
+            OfAgent::new("music_mode", |a| &mut a.audio.music_mode, "Whether music on the line is expected (O3).")
+                .fixed(NO_FILTERS),
+            OfAgent::new(
+                "noise_gate_min_frames",
+                |a| &mut a.audio.noise_gate_min_frames,
+                "Frames of 20 ms that have to be loud before any passes (O3).",
+            )
+            .fixed(NO_FILTERS),
+            OfAgent::new(
+                "vad",
+                |a| &mut a.audio.vad,
+                "How the model hears that a turn begins and ends: by loudness and silence (\"server\"), which is \
+                 quick, or by what was said (\"semantic\"), which waits for people who think.",
+            ),
+            OfAgent::new(
+                "vad_threshold",
+                |a| &mut a.audio.vad_threshold,
+                "How loud speech has to be for vad = \"server\"; raise it for callers in noise. The vendor's default.",
+            )
+            .between(0.0, 1.0),
+            OfAgent::new(
+                "vad_prefix_ms",
+                |a| &mut a.audio.vad_prefix,
+                "Audio from before speech was noticed that the model still hears, for vad = \"server\". The vendor's \
+                 default.",
+            )
+            .within(0, 2_000),
+            OfAgent::new(
+                "vad_silence_ms",
+                |a| &mut a.audio.vad_silence,
+                "Silence that ends a turn, for vad = \"server\": shorter answers sooner and cuts off more often. The \
+                 vendor's default.",
+            )
+            .within(100, 5_000),
+            OfAgent::new(
+                "vad_eagerness",
+                |a| &mut a.audio.vad_eagerness,
+                "How soon a pause ends a turn, for vad = \"semantic\".",
+            ),
+            OfAgent::new(
+                "min_speech_ms",
+                |a| &mut a.audio.min_speech,
+                "Shortest speech without words that counts as meant (B4): a cough is shorter.",
+            )
+            .within(0, 5_000),
+            OfAgent::new(
+                "held_audio_max_ms",
+                |a| &mut a.call.held_audio_max,
+                "The caller's audio that is kept until the model is ready (T2); a model that takes longer is not \
+                 worth what was said before.",
+            )
+            .within(0, 60_000),
+            OfAgent::new(
+                "gap_fill_after_ms",
+                |a| &mut a.call.gap_fill_after,
+                "Gap in the carrier's audio, while the caller speaks, after which silence is sent so that the turn \
+                 can end (N7).",
+            )
+            .within(100, 10_000),
+        ],
+    },
+    Group {
+        title: "Audio out",
+        settings: &[
+            OfAgent::new(
+                "lead_ms",
+                |a| &mut a.call.lead,
+                "Most audio that may lie unplayed at the carrier (A3): enough to ride out a stall of the process, not \
+                 so much that an interruption has much to throw away.",
+            )
+            .within(0, 2_000),
+            OfAgent::new(
+                "group_frames",
+                |a| &mut a.call.group_frames,
+                "Frames of 20 ms in one message, after the first of an utterance (A3): more cost less and delay more.",
+            )
+            .within(1, 3),
+            OfAgent::new(
+                "queue_frames",
+                |a| &mut a.call.queue_frames,
+                "Frames in the paced queue; what is beyond waits behind it (A1). A measure of backlog, not a limit.",
+            )
+            .within(1, 15_000),
+            OfAgent::new(
+                "response_audio_max_ms",
+                |a| &mut a.call.response_audio_max,
+                "Most audio of one response that may wait to be played (A1): five minutes of speech is a runaway.",
+            )
+            .within(1_000, 1_800_000),
+            OfAgent::new(
+                "mark_every_ms",
+                |a| &mut a.call.mark_every,
+                "Audio between two marks (A7): often enough to know what was heard, rarely enough to cost little.",
+            )
+            .within(20, 5_000),
+            OfAgent::new(
+                "mark_grace_ms",
+                |a| &mut a.call.mark_grace,
+                "How long after the expected end of playback a mark is still waited for (A8).",
+            )
+            .within(0, 30_000),
+        ],
+    },
+    Group {
+        title: "Waiting for the model",
+        settings: &[
+            OfAgent::new(
+                "configure_timeout_ms",
+                |a| &mut a.call.configure_timeout,
+                "Connecting to the model and configuring it, together (R10).",
+            )
+            .within(500, 60_000),
+            OfAgent::new(
+                "requested_timeout_ms",
+                |a| &mut a.call.requested_timeout,
+                "From asking for a response to hearing that it began (R10).",
+            )
+            .within(500, 60_000),
+            OfAgent::new(
+                "first_audio_timeout_ms",
+                |a| &mut a.call.first_audio_timeout,
+                "From there to its first audio or tool call (R10): people take longer silence for a dead line.",
+            )
+            .within(500, 60_000),
+            OfAgent::new(
+                "response_max_ms",
+                |a| &mut a.call.response_max,
+                "From there to its end, whatever it says (R10); it outlasts response_audio_max_ms.",
+            )
+            .within(1_000, 3_600_000),
+            OfAgent::new(
+                "cancel_timeout_ms",
+                |a| &mut a.call.cancel_timeout,
+                "From cancelling a response to its end (R10).",
+            )
+            .within(500, 60_000),
+            OfAgent::new("says_max", |a| &mut a.call.says_max, "Texts of an operator that may wait to be said (R3).")
+                .within(1, 100),
+            OfAgent::new(
+                "tool_timeout_ms",
+                |a| &mut a.call.tool_timeout,
+                "How long a tool may run before the model is told that it did not answer (N2).",
+            )
+            .within(100, 600_000),
+        ],
+    },
+    Group {
+        title: "A lost model",
+        settings: &[
+            OfAgent::new(
+                "reconnect_max_ms",
+                |a| &mut a.call.reconnect_max,
+                "How long a lost model is tried again (N4): as long as a person waits on a silent line.",
+            )
+            .within(100, 300_000),
+            OfAgent::new(
+                "reconnect_pause_ms",
+                |a| &mut a.call.reconnect_pause,
+                "Before the second attempt; it doubles from there.",
+            )
+            .within(10, 30_000),
+            OfAgent::new(
+                "filler_after_ms",
+                |a| &mut a.call.filler_after,
+                "How long the caller hears nothing of an outage before being asked to wait (N4).",
+            )
+            .within(0, 30_000),
+            OfAgent::new(
+                "history_turns",
+                |a| &mut a.call.history_turns,
+                "The last turns that a new session of the model is told (N4): what it needs, and what it takes in at \
+                 once.",
+            )
+            .within(0, 10_000),
+            OfAgent::table(
+                "clips",
+                &[
+                    OfAgent::new(
+                        "filler",
+                        |a| &mut a.clips.filler,
+                        "WAV file that asks the caller to wait while the model is away. Without one, two tones.",
+                    ),
+                    OfAgent::new(
+                        "apology",
+                        |a| &mut a.clips.apology,
+                        "WAV file that says that we have to end the call. Without one, tones.",
+                    ),
+                ],
+                "Sounds of our own (N4): 16-bit PCM or µ-law, at most 30 s.",
+            ),
+        ],
+    },
+    Group {
+        title: "The end",
+        settings: &[
+            OfAgent::new(
+                "silence_max_ms",
+                |a| &mut a.call.silence_max,
+                "Silence after which the agent asks; after the second, it says goodbye (N8).",
+            )
+            .within(1_000, 3_600_000)
+            .starter(),
+            OfAgent::new("call_max_ms", |a| &mut a.call.call_max, "Longest call; then goodbye is said (N8).")
+                .within(1_000, 86_400_000)
+                .starter(),
+            OfAgent::new(
+                "call_max_grace_ms",
+                |a| &mut a.call.call_max_grace,
+                "How much longer it may take to say it, the caller talking on; then it is hung up.",
+            )
+            .within(0, 3_600_000),
+            OfAgent::new(
+                "hang_up_attempts",
+                |a| &mut a.call.hang_up_attempts,
+                "Attempts to hang up by REST before our side of the socket is closed (H10).",
+            )
+            .within(1, 20),
+            OfAgent::new("hang_up_retry_ms", |a| &mut a.call.hang_up_retry, "Between two of them.").within(0, 30_000),
+            OfAgent::new("hang_up_timeout_ms", |a| &mut a.call.hang_up_timeout, "How long one of them may take.")
+                .within(100, 60_000),
+            OfAgent::new(
+                "hang_up_grace_ms",
+                |a| &mut a.call.hang_up_grace,
+                "How long after a hang-up that worked the stream may take to stop (H1).",
+            )
+            .within(100, 60_000),
+        ],
+    },
+    Group {
+        title: "The line",
+        settings: &[
+            OfAgent::new(
+                "announced_max_ms",
+                |a| &mut a.call.announced_max,
+                "How long a call that was announced may stay away (N1).",
+            )
+            .within(1_000, 600_000),
+            OfAgent::new(
+                "callee_first_max_ms",
+                |a| &mut a.call.callee_first_max,
+                "Outbound: how long the callee's first words are waited for before the greeting (G1).",
+            )
+            .within(0, 60_000),
+            OfAgent::new(
+                "stream_lost_grace_ms",
+                |a| &mut a.call.stream_lost_grace,
+                "How long after its stream was lost a call may still be explained by a status (L7).",
+            )
+            .within(100, 60_000),
+            OfAgent::new(
+                "resume_max_ms",
+                |a| &mut a.call.resume_max,
+                "How long a media stream that broke may take to be brought back (N6): the carrier's webhook may take \
+                 15 s, and then it dials. 0: the call ends with its stream.",
+            )
+            .within(0, 120_000),
+            OfAgent::new(
+                "carrier_silence_max_ms",
+                |a| &mut a.call.carrier_silence_max,
+                "No message at all from the carrier for this long is a lost socket (N7).",
+            )
+            .within(1_000, 600_000),
+        ],
+    },
+    Group {
+        title: "Watching",
+        settings: &[
+            OfAgent::new(
+                "pipeline_every_ms",
+                |a| &mut a.call.pipeline_every,
+                "How often the pipeline is looked at (O2).",
+            )
+            .within(100, 600_000),
+            OfAgent::new(
+                "backlog_agent_ms",
+                |a| &mut a.call.backlog_agent,
+                "More of the agent's audio waiting than this is worth a warning (O1); models speak ten times faster \
+                 than they are heard, so much of it is usual.",
+            )
+            .within(100, 600_000),
+            OfAgent::new(
+                "backlog_caller_ms",
+                |a| &mut a.call.backlog_caller,
+                "The same of the caller's, of which none should wait.",
+            )
+            .within(100, 600_000),
+            OfAgent::new(
+                "backlog_socket_ms",
+                |a| &mut a.call.backlog_socket,
+                "The same of what the carrier's socket does not take.",
+            )
+            .within(100, 600_000),
+            OfAgent::new("backlog_pause_ms", |a| &mut a.call.backlog_pause, "Between two warnings about one queue.")
+                .within(100, 3_600_000),
+        ],
+    },
+];
+
+/// Settings that only one agent can have.
+pub(super) const OWN: &[Setting<Agent>] = &[
+    OfAgent::new("numbers", |a| &mut a.numbers, "The called numbers that it answers, as the carrier spells them.")
+        .starter(),
+    OfAgent::new("default", |a| &mut a.default, "Whether it answers the numbers that no other agent does. One may.")
+        .starter(),
+    OfAgent::new(
+        "tools",
+        |a| &mut a.tools,
+        "Functions that the model may call, each an HTTP service: `name`, `description`, `url`, and `parameters`, a \
+         JSON Schema. `{call, name, arguments}` is posted to it, and the answer's body goes to the model.",
+    ),
+];
+
+/// Variables of the environment that are read elsewhere: name, meaning, default.
+pub(super) const ELSEWHERE: &[(&str, &str, &str)] = &[
+    (
+        "PATCHCORD_LOG",
+        "`minimal` has decisions and warnings, `verbose` all that a call notes; or a tracing filter.",
+        "`minimal`",
+    ),
+    ("DEBUG", "The old name: `1` is `minimal`, `0` is `verbose`.", "none"),
+];

@@ -1,0 +1,128 @@
+//! What only shows when settings are seen together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use call::config::{CallConfig, ProtectGreeting, Turns};
+use call::farewell::Language;
+
+use super::read::Reader;
+use super::{Config, Verify};
+use crate::agent::{Agent, Provider};
+
+/// Settings of one agent that make no sense together: the key to blame, and what to do.
+pub(super) fn agent(agent: &Agent) -> Vec<(&'static str, String)> {
+    let mut wrong = call(&agent.call_config());
+    if let Some(language) = &agent.language
+        && Language::from_code(language).is_none()
+    {
+        wrong.push(("language", format!("`{language}` is not known; use a tag such as \"en\"")));
+    }
+    if agent.model.provider == Provider::Local {
+        wrong.push(("model.provider", "\"local\" is not in this build; use \"openai\"".to_owned()));
+    }
+    let mut tools = BTreeSet::from([call::END_CALL]);
+    for tool in &agent.tools {
+        if !tools.insert(&tool.name) {
+            wrong.push(("tools", format!("there is a `{}` already; rename one", tool.name)));
+        }
+    }
+    wrong
+}
+
+fn call(config: &CallConfig) -> Vec<(&'static str, String)> {
+    let mut wrong = Vec::new();
+    if config.turns == Turns::Model {
+        if config.hold {
+            let what = "cannot be with turns = \"model\", which interrupts by itself; set hold = false";
+            wrong.push(("hold", what.to_owned()));
+        }
+        if config.protect_greeting != ProtectGreeting::None {
+            let what = "cannot be with turns = \"model\", which interrupts by itself; leave it out";
+            wrong.push(("protect_greeting", what.to_owned()));
+        }
+    }
+    let group = config.group_frames * 20;
+    if config.group_frames > 1 && u128::from(group) > config.lead.as_millis() {
+        let frames = config.group_frames;
+        wrong.push(("group_frames", format!("{frames} are {group} ms, more than lead_ms; lower it or raise lead_ms")));
+    }
+    if config.response_max <= config.response_audio_max {
+        let what = "has to outlast response_audio_max_ms, or no response could be as long as that";
+        wrong.push(("response_max_ms", what.to_owned()));
+    }
+    if config.response_max <= config.first_audio_timeout {
+        wrong.push(("response_max_ms", "has to outlast first_audio_timeout_ms".to_owned()));
+    }
+    wrong
+}
+
+/// Settings of the server, and of agents among each other.
+pub(super) fn server(config: &Config, reader: &mut Reader<'_>) {
+    let loopback = config.listen.ip().is_loopback();
+    let twilio = &config.twilio;
+
+    match &config.public_url {
+        None if !loopback => reader.wrong(
+            "public_url",
+            &format!(
+                "missing: the carrier cannot be told how to reach {}; set PATCHCORD_PUBLIC_URL, or listen on loopback",
+                config.listen
+            ),
+        ),
+        Some(url) if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || has_user(url) => {
+            reader.wrong("public_url", "only scheme, host and port, as in https://calls.example.org");
+        }
+        Some(_) | None => {}
+    }
+    if twilio.auth_token.is_none() && (twilio.verify == Verify::Always || !loopback) {
+        reader.wrong(
+            "TWILIO_AUTH_TOKEN",
+            "not set, so no webhook could be trusted: set it, or for trying things out on this machine listen on \
+             loopback and set `verify = \"unless-loopback\"` in [twilio]",
+        );
+    }
+    if twilio.auth_token.is_some() != twilio.account_sid.is_some() {
+        reader.wrong("TWILIO_ACCOUNT_SID", "belongs together with TWILIO_AUTH_TOKEN: set both or neither");
+    }
+    if let Some(agent) = config.agents.iter().find(|agent| agent.model.provider == Provider::OpenAi)
+        && config.openai.key.is_none()
+        && config.openai.url == Config::default().openai.url
+    {
+        let what = format!("not set, and agent `{}` needs it: set it, or OPENAI_API_KEY_FILE", agent.name);
+        reader.wrong("OPENAI_API_KEY", &what);
+    }
+
+    let mut answered_by = BTreeMap::new();
+    for agent in &config.agents {
+        let place = format!("agents.{}", agent.name);
+        if agent.numbers.is_empty() && !agent.default {
+            reader.wrong(&place, "answers nothing; give it `numbers` or `default = true`");
+        }
+        for (index, number) in agent.numbers.iter().enumerate() {
+            let place = format!("{place}.numbers[{index}]");
+            if !plausible_number(number) {
+                reader.wrong(&place, &format!("`{number}` is not like +15005550006 or sip:…"));
+            }
+            if let Some(other) = answered_by.insert(number, &agent.name) {
+                reader.wrong(&place, &format!("{number} is answered by `{other}` already"));
+            }
+        }
+    }
+    let defaults: Vec<&Agent> = config.agents.iter().filter(|agent| agent.default).collect();
+    if let [first, .., last] = &defaults[..] {
+        let what = format!("`{}` has it already; only one answers what no other does", first.name);
+        reader.wrong(&format!("agents.{}.default", last.name), &what);
+    }
+}
+
+fn has_user(url: &reqwest::Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
+}
+
+/// `+` and digits, or an address with a scheme, which is the carrier's business.
+fn plausible_number(number: &str) -> bool {
+    match number.strip_prefix('+') {
+        Some(digits) => (5..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()),
+        None => number.contains(':'),
+    }
+}
