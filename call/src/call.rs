@@ -15,7 +15,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::config::{CallConfig, CallFacts, Direction, ProtectGreeting, Turns};
+use crate::config::{CallConfig, CallFacts, Direction, OnMachine, ProtectGreeting, Turns};
 use crate::edits::{Edit, Edits};
 use crate::ending::{Bound, Ending, Facts, Goodbye, HangUp, Life, Pending};
 use crate::farewell;
@@ -23,7 +23,8 @@ use crate::fingerprint::Fingerprint;
 use crate::id::{CommandId, Epoch, ItemId, RequestId, ResponseId};
 use crate::idle::{Idle, Silence};
 use crate::input::{
-    CallStatus, CarrierInput, Input, ItemKind, ModelError, ModelInput, OperatorInput, Outcome, ResponseStatus, Usage,
+    Answerer, CallStatus, CarrierInput, Input, ItemKind, ModelError, ModelInput, OperatorInput, Outcome,
+    ResponseStatus, Usage,
 };
 use crate::keypad::Keypad;
 use crate::model::{Link, Outage};
@@ -318,6 +319,7 @@ impl Call {
             latency: self.tally.latency.clone(),
             tools: self.tally.tools.clone(),
             usage: self.tally.usage,
+            answered_by: self.tally.answered_by,
         }
     }
 
@@ -354,6 +356,12 @@ impl Call {
             CarrierInput::Stopped | CarrierInput::Closed => self.on_stream_gone(),
             CarrierInput::Status(status) => self.on_status(status, false),
             CarrierInput::AfterStream(status) => self.on_status(status, true),
+            CarrierInput::AnsweredBy(answerer) => {
+                self.tally.answered_by.get_or_insert(answerer);
+                if answerer == Answerer::Machine && self.config.on_machine == OnMachine::HangUp {
+                    self.stop(EndReason::Machine);
+                }
+            }
         }
     }
 
@@ -450,11 +458,9 @@ impl Call {
         let reason = match (self.ending.hang_up.reason(), self.ending.life) {
             (Some(reason), _) => reason,
             (None, Life::StreamLost { in_progress: true, .. }) => EndReason::StreamLost,
-            // One that is completed was answered, and hung up before its stream came.
-            (None, Life::Made | Life::Announced { .. })
-                if self.facts.direction == Direction::Outbound && status != CallStatus::Completed =>
-            {
-                EndReason::NotAnswered
+            (None, Life::Made | Life::Announced { .. }) if self.facts.direction == Direction::Outbound => {
+                // It is terminal, so there is a reason.
+                EndReason::unanswered(status).unwrap_or(EndReason::CallerHungUp)
             }
             (None, _) => EndReason::CallerHungUp,
         };
@@ -1032,11 +1038,7 @@ impl Call {
 
     fn on_operator(&mut self, input: OperatorInput) {
         match input {
-            OperatorInput::HangUp => match self.ending.life {
-                // One that rings, or whose stream is on its way, is there too.
-                Life::Announced { .. } | Life::Streaming { .. } => self.hang_up(EndReason::OperatorHungUp),
-                Life::Made | Life::StreamLost { .. } | Life::Ended(_) => self.end(EndReason::OperatorHungUp),
-            },
+            OperatorInput::HangUp => self.stop(EndReason::OperatorHungUp),
             OperatorInput::Press(keys) => self.say_local(Local::Tones(keys)),
             OperatorInput::Say { text, force } => {
                 if self.waiting.says.len() >= self.config.says_max {
@@ -1627,6 +1629,15 @@ impl Call {
     }
 
     /// The one executor of hang-ups (H1).
+    /// Ends the call for somebody who does not wait for a goodbye.
+    fn stop(&mut self, reason: EndReason) {
+        match self.ending.life {
+            // One that rings, or whose stream is on its way, is there too.
+            Life::Announced { .. } | Life::Streaming { .. } => self.hang_up(reason),
+            Life::Made | Life::StreamLost { .. } | Life::Ended(_) => self.end(reason),
+        }
+    }
+
     fn hang_up(&mut self, reason: EndReason) {
         if !self.ending.hang_up.is_issued() {
             self.ask_to_hang_up(reason, 1);
