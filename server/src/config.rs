@@ -36,6 +36,9 @@ pub struct Config {
     pub shutdown_max: Duration,
     pub openai: OpenAi,
     pub twilio: Twilio,
+    pub outbound: Outbound,
+    /// The database's file. `None`: `patchcord.db` in the data folder.
+    pub database: Option<PathBuf>,
     /// Never empty.
     pub agents: Vec<Agent>,
 }
@@ -64,6 +67,22 @@ pub struct Twilio {
     pub verify: Verify,
     /// How long the media stream's token is good for: the carrier dials within a second or two.
     pub token_max: Duration,
+}
+
+/// The calls that we place.
+#[derive(Clone, Debug)]
+pub struct Outbound {
+    /// How long it rings, unless whoever places the call says otherwise. The carrier's own default.
+    pub ring_max: Duration,
+    /// How long the carrier may refuse a call for want of capacity before it is given up.
+    pub create_max: Duration,
+    /// How long a call is looked for whose request was not answered. The carrier's list shows a call within seconds.
+    pub lookup_max: Duration,
+    /// Silence of the carrier about a call, after which it is asked how it stands. Callbacks come within a second; this
+    /// is for those that are lost.
+    pub check_every: Duration,
+    /// From the request to the answer, the time in the carrier's queue (a call a second) included.
+    pub answer_max: Duration,
 }
 
 /// Which of the carrier's requests have to be signed.
@@ -152,6 +171,14 @@ impl Default for Config {
                 verify: Verify::Always,
                 token_max: Duration::from_secs(60),
             },
+            outbound: Outbound {
+                ring_max: Duration::from_secs(60),
+                create_max: Duration::from_secs(60),
+                lookup_max: Duration::from_secs(30),
+                check_every: Duration::from_secs(30),
+                answer_max: Duration::from_secs(600),
+            },
+            database: None,
             agents: vec![Agent::default()],
         }
     }
@@ -202,6 +229,7 @@ struct FileTop {
     shutdown_max_ms: Option<u64>,
     openai: Option<toml::Table>,
     twilio: Option<toml::Table>,
+    outbound: Option<toml::Table>,
     agents: Option<BTreeMap<String, toml::Table>>,
 }
 
@@ -222,8 +250,19 @@ struct FileTwilio {
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
+struct FileOutbound {
+    ring_max_ms: Option<u64>,
+    create_max_ms: Option<u64>,
+    lookup_max_ms: Option<u64>,
+    check_every_ms: Option<u64>,
+    answer_max_ms: Option<u64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
 struct FileAgent {
     numbers: Option<Vec<String>>,
+    caller_id: Option<String>,
     default: Option<bool>,
     instructions: Option<String>,
     greeting: Option<String>,
@@ -271,7 +310,9 @@ impl Reader<'_> {
         let top: FileTop = self.section("", table);
         let openai: FileOpenAi = self.section("openai", top.openai.unwrap_or_default());
         let twilio: FileTwilio = self.section("twilio", top.twilio.unwrap_or_default());
+        let outbound: FileOutbound = self.section("outbound", top.outbound.unwrap_or_default());
         let default = Config::default();
+        let or = |millis: Option<u64>, default: Duration| millis.map_or(default, Duration::from_millis);
 
         let mut config = Config {
             listen: self
@@ -300,6 +341,14 @@ impl Reader<'_> {
                 verify: twilio.verify.unwrap_or(default.twilio.verify),
                 token_max: twilio.token_max_ms.map_or(default.twilio.token_max, Duration::from_millis),
             },
+            outbound: Outbound {
+                ring_max: or(outbound.ring_max_ms, default.outbound.ring_max),
+                create_max: or(outbound.create_max_ms, default.outbound.create_max),
+                lookup_max: or(outbound.lookup_max_ms, default.outbound.lookup_max),
+                check_every: or(outbound.check_every_ms, default.outbound.check_every),
+                answer_max: or(outbound.answer_max_ms, default.outbound.answer_max),
+            },
+            database: self.var("DATABASE_URL").and_then(|url| self.database(&url)),
             agents: Vec::new(),
         };
         for (name, table) in top.agents.unwrap_or_default() {
@@ -331,6 +380,7 @@ impl Reader<'_> {
         Agent {
             name,
             numbers: file.numbers.unwrap_or_default(),
+            caller_id: file.caller_id,
             default: file.default.unwrap_or(false),
             instructions: file.instructions.unwrap_or(default.instructions),
             greeting: file.greeting,
@@ -403,6 +453,9 @@ impl Reader<'_> {
         if config.max_calls == 0 {
             wrong("max_calls: 0 would refuse every call; set at least 1".to_owned());
         }
+        if !(1..=600).contains(&config.outbound.ring_max.as_secs()) {
+            wrong("outbound.ring_max_ms: the carrier lets it ring for 1000 to 600000 ms".to_owned());
+        }
         let least = 64 * 1024;
         if config.socket_backlog_max < least {
             wrong(format!("socket_backlog_max_bytes: at least {least}, or one long message is a lost socket"));
@@ -432,6 +485,9 @@ impl Reader<'_> {
             }
             if agent.numbers.is_empty() && !agent.default {
                 wrong(format!("agents.{}: answers nothing; give it `numbers` or `default = true`", agent.name));
+            }
+            if let Some(number) = agent.caller_id.as_ref().filter(|number| !plausible_number(number)) {
+                wrong(format!("agents.{}.caller_id: `{number}` is not like +15005550006 or sip:…", agent.name));
             }
             for number in &agent.numbers {
                 if !plausible_number(number) {
@@ -519,6 +575,21 @@ impl Reader<'_> {
         Some(url)
     }
 
+    /// The file that `DATABASE_URL` names. What it says is not shown: it may have a password in it.
+    fn database(&mut self, url: &str) -> Option<PathBuf> {
+        let mistake = match url.split_once(':') {
+            Some(("postgres" | "postgresql", _)) => "PostgreSQL is not in this build; use sqlite:FILE, or unset it",
+            Some(("sqlite", rest)) => match rest.strip_prefix("//").unwrap_or(rest) {
+                "" | ":memory:" => "names no file; use sqlite:FILE, or unset it",
+                file if file.contains('?') => "options after `?` are not understood; use sqlite:FILE",
+                file => return Some(PathBuf::from(file)),
+            },
+            _ => "is not a database's URL; use sqlite:FILE, or unset it",
+        };
+        self.mistakes.push(format!("DATABASE_URL: {mistake}"));
+        None
+    }
+
     fn url(&mut self, name: &str, schemes: &[&str]) -> Option<Url> {
         let text = self.var(name)?;
         self.checked_url(name, &text, schemes)
@@ -547,7 +618,7 @@ fn advice(message: &str) -> String {
 }
 
 /// The field that serde does not know, and those that it does.
-fn unknown_field(message: &str) -> Option<(&str, Vec<&str>)> {
+pub(crate) fn unknown_field(message: &str) -> Option<(&str, Vec<&str>)> {
     let mut names = message.strip_prefix("unknown field")?.split('`').skip(1).step_by(2);
     Some((names.next()?, names.collect()))
 }

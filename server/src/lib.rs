@@ -12,9 +12,11 @@ mod driver;
 mod http;
 pub mod log;
 mod model;
+mod outbound;
 pub mod record;
 pub mod replay;
 mod socket;
+mod store;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +33,8 @@ pub use config::Config;
 
 use commands::Commands;
 use http::App;
+use outbound::Outbound;
+use store::Store;
 
 /// From dialling to a connection, for REST and tools.
 const HTTP_CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -69,12 +73,17 @@ impl Server {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .context("no HTTP client")?;
-        let calls = Calls::new(config.max_calls, config.twilio.token_max, config.data.clone());
+        let database = config.database.clone().unwrap_or_else(|| config.data.join(store::FILE));
+        let store = Store::new(&database, &config.data);
+        let calls = Calls::new(config.max_calls, config.twilio.token_max, config.data.clone()).kept_in(store.clone());
+        let commands = Commands::new(client, config.twilio.clone());
         let app = App {
+            outbound: Outbound::new(calls.clone(), commands.clone(), config.outbound.clone(), &public_url),
             public_url,
             on_loopback: address.ip().is_loopback(),
             calls,
-            commands: Commands::new(client, config.twilio.clone()),
+            commands,
+            store,
             tls,
             draining: AtomicBool::new(false),
             config,
@@ -98,6 +107,7 @@ impl Server {
     /// If the listener breaks.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let Server { app, listener, address } = self;
+        app.store.open().await?;
         tracing::info!(%address, public_url = %app.public_url, agents = app.config.agents.len(), "listening");
         // Frames of 20 ms must not wait to be grouped.
         let listener = listener.tap_io(|stream| {
@@ -115,10 +125,13 @@ impl Server {
             return broke;
         }
         app.draining.store(true, Ordering::Relaxed);
+        app.outbound.hang_up_all();
         let hang_up = std::pin::pin!(app.calls.hang_up_all(app.config.shutdown_max));
-        match futures_util::future::select(serving, hang_up).await {
+        let stopped = match futures_util::future::select(serving, hang_up).await {
             futures_util::future::Either::Left((broke, _)) => broke,
             futures_util::future::Either::Right(_) => Ok(()),
-        }
+        };
+        app.store.close().await;
+        stopped
     }
 }
