@@ -8,6 +8,7 @@ mod carrier;
 mod commands;
 pub mod config;
 pub mod demo;
+pub mod dial;
 mod driver;
 mod http;
 pub mod log;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use patchcord::{Config, demo, log, replay};
+use patchcord::{Config, demo, dial, log, replay};
 use tokio::net::TcpListener;
 
 const CONFIG_FILE: &str = "patchcord.toml";
@@ -23,6 +23,8 @@ enum Command {
     Serve(Serve),
     /// Make a whole phone call on this machine, without account or key.
     Demo(demo::Args),
+    /// Have a running server call somebody, and follow the call.
+    Call(dial::Args),
     /// Runs a recorded trace through the call core and prints what it decides.
     Replay(replay::Args),
 }
@@ -44,12 +46,13 @@ struct Serve {
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     // The demo tells its own story; what is wrong with it is still said.
-    let quiet = matches!(cli.command, Command::Demo(_)).then(|| "warn".to_owned());
+    let quiet = matches!(cli.command, Command::Demo(_) | Command::Call(_)).then(|| "warn".to_owned());
     let done = match log::init(&|name| env(name).or_else(|| quiet.clone().filter(|_| name == "PATCHCORD_LOG"))) {
         Err(error) => Err(error),
         Ok(()) => match cli.command {
             Command::Serve(args) => serve(args).await.map(|()| true),
             Command::Demo(args) => demo::run(args).await,
+            Command::Call(args) => dial::run(args, &env).await,
             Command::Replay(args) => replay::run(&args),
         },
     };

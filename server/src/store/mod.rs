@@ -138,11 +138,6 @@ impl Store {
         self.queue(Write::call(calls::Row::ended(record)));
     }
 
-    /// Rows that were lost because the disk could not keep up.
-    pub(crate) fn lost(&self) -> u64 {
-        self.0.lost.load(Ordering::Relaxed)
-    }
-
     /// A call's JSON.
     pub(crate) async fn record(&self, id: Uuid) -> sqlx::Result<Option<String>> {
         self.flush().await;
@@ -169,6 +164,10 @@ impl Store {
     pub(crate) async fn close(&self) {
         if timeout(CLOSE_MAX, self.written()).await.is_err() {
             tracing::error!("the last calls could not be written to the database");
+        }
+        let lost = self.0.lost.load(Ordering::Relaxed);
+        if lost > 0 {
+            tracing::error!(rows = lost, "rows about calls were lost, as the database did not take them");
         }
         let writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((writer, _lock)) = &writer {

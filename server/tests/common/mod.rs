@@ -18,12 +18,20 @@ pub struct Stage {
     pub base: String,
     server: JoinHandle<anyhow::Result<()>>,
     stop: oneshot::Sender<()>,
-    _data: TempDir,
+    pub data: TempDir,
 }
 
 impl Stage {
     /// One agent, who says hello.
     pub async fn set(session: impl Fn(&Opening) -> FakeModel + Send + Sync + 'static) -> Stage {
+        Stage::with(session, |_| {}).await
+    }
+
+    /// The same, with other settings.
+    pub async fn with(
+        session: impl Fn(&Opening) -> FakeModel + Send + Sync + 'static,
+        change: impl FnOnce(&mut Config),
+    ) -> Stage {
         let settings = Settings::default();
         let carrier = FakeTwilio::start(settings.clone()).await.unwrap();
         let model = ModelServer::start("key", session).await.unwrap();
@@ -36,6 +44,7 @@ impl Stage {
         config.twilio.api_url = carrier.api_url().parse().unwrap();
         config.twilio.verify = Verify::Always;
         config.agents[0].greeting = Some("Hello.".to_owned());
+        change(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Server::new(config, listener).unwrap();
         let (calls, base) = (server.calls(), format!("http://{}", server.address()));
@@ -43,12 +52,45 @@ impl Stage {
         let server = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
-        Stage { carrier, model, calls, base, server, stop, _data: data }
+        Stage { carrier, model, calls, base, server, stop, data }
     }
 
     /// Stops the server, which has nothing left to do.
     pub async fn strike(self) {
         drop(self.stop);
         self.server.await.unwrap().unwrap();
+    }
+}
+
+/// The control API, as whoever is on this machine.
+#[allow(dead_code, reason = "not every test that has a stage asks the API")]
+impl Stage {
+    pub async fn get(&self, path: &str) -> serde_json::Value {
+        let response = reqwest::get(format!("{}{path}", self.base)).await.unwrap();
+        response.json().await.unwrap()
+    }
+
+    pub async fn post(
+        &self,
+        path: &str,
+        body: Option<serde_json::Value>,
+        idempotency_key: Option<&str>,
+    ) -> (reqwest::StatusCode, serde_json::Value) {
+        let mut request = reqwest::Client::new().post(format!("{}{path}", self.base));
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        if let Some(key) = idempotency_key {
+            request = request.header("Idempotency-Key", key);
+        }
+        let response = request.send().await.unwrap();
+        (response.status(), response.json().await.unwrap())
+    }
+
+    /// Places a call, which has to be accepted.
+    pub async fn place(&self, wanted: serde_json::Value) -> serde_json::Value {
+        let (status, call) = self.post("/api/v1/calls", Some(wanted), None).await;
+        assert_eq!(status, reqwest::StatusCode::CREATED, "{call}");
+        call
     }
 }
