@@ -340,9 +340,9 @@ async fn the_command_line_follows_a_call_and_says_how_it_went() {
         _ => Callee::is(Outcome::Busy),
     });
     let run = |to: &'static str, key: &'static str, more: &'static [&'static str]| {
-        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_patchcord"));
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_patchcord"));
         command.args(["call", "--to", to, "--server", &stage.base]).args(more).env("PATCHCORD_API_KEY", key);
-        async move { command.output().await.unwrap() }
+        async move { tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap() }
     };
     let out = run(THEIRS, "api-key", &["--agent", "default"]).await;
     let said = String::from_utf8(out.stdout).unwrap();

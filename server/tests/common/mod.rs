@@ -1,4 +1,5 @@
 //! A server between the simulated carrier and the simulated model, over real sockets.
+#![allow(dead_code, reason = "each test binary uses its part of it")]
 
 use patchcord::config::{Config, Secret, Verify};
 use patchcord::{Calls, Server};
@@ -63,7 +64,6 @@ impl Stage {
 }
 
 /// The control API, as whoever is on this machine.
-#[allow(dead_code, reason = "not every test that has a stage asks the API")]
 impl Stage {
     pub async fn get(&self, path: &str) -> serde_json::Value {
         let response = reqwest::get(format!("{}{path}", self.base)).await.unwrap();
