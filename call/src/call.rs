@@ -15,7 +15,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::config::{CallConfig, CallFacts, Direction, ProtectGreeting, Turns};
+use crate::config::{CallConfig, CallFacts, Direction, OnMachine, ProtectGreeting, Turns};
 use crate::edits::{Edit, Edits};
 use crate::ending::{Bound, Ending, Facts, Goodbye, HangUp, Life, Pending};
 use crate::farewell;
@@ -23,7 +23,8 @@ use crate::fingerprint::Fingerprint;
 use crate::id::{CommandId, Epoch, ItemId, RequestId, ResponseId};
 use crate::idle::{Idle, Silence};
 use crate::input::{
-    CallStatus, CarrierInput, Input, ItemKind, ModelError, ModelInput, OperatorInput, Outcome, ResponseStatus, Usage,
+    Answerer, CallStatus, CarrierInput, Input, ItemKind, ModelError, ModelInput, OperatorInput, Outcome,
+    ResponseStatus, Usage,
 };
 use crate::keypad::Keypad;
 use crate::model::{Link, Outage};
@@ -323,6 +324,7 @@ impl Call {
             latency: self.tally.latency.clone(),
             tools: self.tally.tools.clone(),
             usage: self.tally.usage,
+            answered_by: self.tally.answered_by,
         }
     }
 
@@ -359,6 +361,12 @@ impl Call {
             CarrierInput::Stopped | CarrierInput::Closed => self.on_stream_gone(),
             CarrierInput::Status(status) => self.on_status(status, false),
             CarrierInput::AfterStream(status) => self.on_status(status, true),
+            CarrierInput::AnsweredBy(answerer) => {
+                self.tally.answered_by.get_or_insert(answerer);
+                if answerer == Answerer::Machine && self.config.on_machine == OnMachine::HangUp {
+                    self.stop(EndReason::Machine);
+                }
+            }
         }
     }
 
@@ -455,11 +463,9 @@ impl Call {
         let reason = match (self.ending.hang_up.reason(), self.ending.life) {
             (Some(reason), _) => reason,
             (None, Life::StreamLost { in_progress: true, .. }) => EndReason::StreamLost,
-            // One that is completed was answered, and hung up before its stream came.
-            (None, Life::Made | Life::Announced { .. })
-                if self.facts.direction == Direction::Outbound && status != CallStatus::Completed =>
-            {
-                EndReason::NotAnswered
+            (None, Life::Made | Life::Announced { .. }) if self.facts.direction == Direction::Outbound => {
+                // It is terminal, so there is a reason.
+                EndReason::unanswered(status).unwrap_or(EndReason::CallerHungUp)
             }
             (None, _) => EndReason::CallerHungUp,
         };
@@ -1037,19 +1043,16 @@ impl Call {
 
     fn on_operator(&mut self, input: OperatorInput) {
         match input {
-            OperatorInput::HangUp => match self.ending.life {
-                // One that rings, or whose stream is on its way, is there too.
-                Life::Announced { .. } | Life::Streaming { .. } => self.hang_up(EndReason::OperatorHungUp),
-                Life::Made | Life::StreamLost { .. } | Life::Ended(_) => self.end(EndReason::OperatorHungUp),
-            },
+            OperatorInput::HangUp => self.stop(EndReason::OperatorHungUp),
             OperatorInput::SayGoodbye => match self.ending.life {
                 Life::Streaming { .. } if self.ending.goodbye == Goodbye::None => {
                     self.want_goodbye(EndReason::Stopped);
                 }
                 // A goodbye is under way already.
                 Life::Streaming { .. } => {}
-                Life::Announced { .. } => self.hang_up(EndReason::Stopped),
-                Life::Made | Life::StreamLost { .. } | Life::Ended(_) => self.end(EndReason::Stopped),
+                Life::Made | Life::Announced { .. } | Life::StreamLost { .. } | Life::Ended(_) => {
+                    self.stop(EndReason::Stopped);
+                }
             },
             OperatorInput::Press(keys) => self.say_local(Local::Tones(keys)),
             OperatorInput::Say { text, force } => {
@@ -1638,6 +1641,15 @@ impl Call {
     fn want_greeting(&mut self) {
         self.greeting = Greeting::Asked;
         self.waiting.greeting = Some(Again(false));
+    }
+
+    /// Ends the call for somebody who does not wait for a goodbye.
+    fn stop(&mut self, reason: EndReason) {
+        match self.ending.life {
+            // One that rings, or whose stream is on its way, is there too.
+            Life::Announced { .. } | Life::Streaming { .. } => self.hang_up(reason),
+            Life::Made | Life::StreamLost { .. } | Life::Ended(_) => self.end(reason),
+        }
     }
 
     /// The one executor of hang-ups (H1).

@@ -116,6 +116,8 @@ pub struct CallConfig {
     pub call_max: Duration,
     /// How much longer a call may take to say it, the caller talking on; then it is hung up.
     pub call_max_grace: Duration,
+    /// Outbound: what to do when the carrier finds that a machine answered.
+    pub on_machine: OnMachine,
     /// Outbound: how long the callee's first words are waited for before greeting (G1).
     pub callee_first_max: Duration,
     /// Gap in the carrier's audio, while the caller speaks, after which silence is sent so that the turn can close (N7).
@@ -139,6 +141,15 @@ pub enum Keys {
     Single,
     /// Together, until a key that ends them (not part of them), a number of them, or a pause.
     Collect { terminator: Option<char>, length: Option<u32>, pause: Duration },
+}
+
+/// What to do when a machine answers a call that we placed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnMachine {
+    /// Speak to it as to anybody: a message is left.
+    Continue,
+    HangUp,
 }
 
 /// How long our own clips are: µ-law bytes, 8,000 a second (N4).
@@ -220,6 +231,7 @@ impl Default for CallConfig {
             silence_max: Some(ms(20_000)),
             call_max: ms(3_600_000),
             call_max_grace: ms(120_000),
+            on_machine: OnMachine::Continue,
             callee_first_max: ms(2_000),
             gap_fill_after: ms(750),
             pipeline_every: Some(ms(3_000)),

@@ -42,6 +42,18 @@ pub enum CarrierInput {
     Status(CallStatus),
     /// The carrier asks what comes after the stream, and says how the call stands.
     AfterStream(CallStatus),
+    /// Outbound: who answered, as far as the carrier can tell. Comes seconds after the answer, or never.
+    AnsweredBy(Answerer),
+}
+
+/// Who answers a call that we placed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answerer {
+    Human,
+    /// A voice mailbox, a fax: nobody who would talk.
+    Machine,
+    Unknown,
 }
 
 /// How the carrier says the call stands.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{CommandId, Epoch, ItemId, MarkId, RequestId, ResponseId, ToolCallId};
+use crate::input::CallStatus;
 use crate::pipeline::{Line, Queue};
 use crate::time::CallTime;
 
@@ -155,8 +156,16 @@ pub enum EndReason {
     StreamLost,
     /// The carrier announced the call, but it never came.
     NeverStarted,
-    /// Outbound: nobody answered, the line was busy, the carrier gave up.
+    /// Outbound: it rang, and nobody answered.
     NotAnswered,
+    /// Outbound: the line was busy.
+    Busy,
+    /// Outbound: the carrier could not, or would not, reach that number.
+    Unreachable,
+    /// Outbound: taken back at the carrier before anybody answered.
+    Canceled,
+    /// Outbound: a machine answered, and whoever placed the call wanted a human.
+    Machine,
     /// The model could not be reached, or refused for good.
     ModelFailed,
     /// Our fault.
@@ -176,13 +185,33 @@ pub enum EndedBy {
 }
 
 impl EndReason {
+    /// What an outbound call came to that has this status and never had a stream; `None` while it may still have one.
+    pub fn unanswered(status: CallStatus) -> Option<Self> {
+        match status {
+            CallStatus::Ringing | CallStatus::InProgress => None,
+            // Answered, and hung up at once.
+            CallStatus::Completed => Some(EndReason::CallerHungUp),
+            CallStatus::Busy => Some(EndReason::Busy),
+            CallStatus::NoAnswer => Some(EndReason::NotAnswered),
+            CallStatus::Failed => Some(EndReason::Unreachable),
+            CallStatus::Canceled => Some(EndReason::Canceled),
+        }
+    }
+
     pub fn by(self) -> EndedBy {
         match self {
             EndReason::CallerHungUp => EndedBy::Caller,
             EndReason::Goodbye => EndedBy::Agent,
             EndReason::Silence | EndReason::MaxDuration => EndedBy::Limit,
-            EndReason::OperatorHungUp | EndReason::Stopped => EndedBy::Operator,
-            EndReason::StreamLost | EndReason::NeverStarted | EndReason::NotAnswered => EndedBy::Carrier,
+            // The last two by what whoever owns the account, or placed the call, has said.
+            EndReason::OperatorHungUp | EndReason::Stopped | EndReason::Canceled | EndReason::Machine => {
+                EndedBy::Operator
+            }
+            EndReason::StreamLost
+            | EndReason::NeverStarted
+            | EndReason::NotAnswered
+            | EndReason::Busy
+            | EndReason::Unreachable => EndedBy::Carrier,
             EndReason::ModelFailed => EndedBy::Model,
             EndReason::Fault => EndedBy::Us,
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::input::Usage;
+use crate::input::{Answerer, Usage};
 use crate::output::DropReason;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize)]
@@ -22,6 +22,8 @@ pub struct Summary {
     pub latency: Latency,
     pub tools: Vec<ToolRun>,
     pub usage: Usage,
+    /// Outbound, and asked for: who answered, as far as the carrier can tell.
+    pub answered_by: Option<Answerer>,
 }
 
 /// One turn of the conversation.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::input::Usage;
+use crate::input::{Answerer, Usage};
 use crate::output::DropReason;
 use crate::summary::{Interruptions, Latency, ToolRun};
 
@@ -17,6 +17,8 @@ pub struct Tally {
     pub latency: Latency,
     pub tools: Vec<ToolRun>,
     pub usage: Usage,
+    /// The carrier's first word on it counts.
+    pub answered_by: Option<Answerer>,
 }
 
 /// Tool runs and latencies kept for the record; a call that has more has told its story.

@@ -2,10 +2,10 @@
 
 mod common;
 
-use call::config::{CallConfig, CallFacts};
+use call::config::{CallConfig, CallFacts, OnMachine};
 use call::input::{Outcome, ResponseStatus, Usage};
 use call::trace::{Event, Trace, TraceWriter, Words};
-use call::{Call, CallStatus, CommandId, EndReason, EndedBy, Epoch, Input, ModelInput};
+use call::{Answerer, Call, CallStatus, CarrierInput, CommandId, EndReason, EndedBy, Epoch, Input, ModelInput};
 use common::*;
 
 /// Breaks when a counter begins with the stream, or differs by direction.
@@ -293,6 +293,10 @@ fn l10_every_reason_says_who_ended_the_call() {
         (EndReason::StreamLost, EndedBy::Carrier),
         (EndReason::NeverStarted, EndedBy::Carrier),
         (EndReason::NotAnswered, EndedBy::Carrier),
+        (EndReason::Busy, EndedBy::Carrier),
+        (EndReason::Unreachable, EndedBy::Carrier),
+        (EndReason::Canceled, EndedBy::Operator),
+        (EndReason::Machine, EndedBy::Operator),
         (EndReason::ModelFailed, EndedBy::Model),
         (EndReason::Fault, EndedBy::Us),
     ];
@@ -320,6 +324,9 @@ fn l10_n1_calls_that_never_begin_end_too() {
     };
     assert_eq!(end(INBOUND, None), "ended NeverStarted");
     assert_eq!(end(OUTBOUND, Some(status(CallStatus::NoAnswer))), "ended NotAnswered");
+    assert_eq!(end(OUTBOUND, Some(status(CallStatus::Busy))), "ended Busy");
+    assert_eq!(end(OUTBOUND, Some(status(CallStatus::Failed))), "ended Unreachable");
+    assert_eq!(end(OUTBOUND, Some(status(CallStatus::Canceled))), "ended Canceled");
     // Answered, and hung up before the stream came.
     assert_eq!(end(OUTBOUND, Some(status(CallStatus::Completed))), "ended CallerHungUp");
     assert_eq!(end(OUTBOUND, Some(status(CallStatus::Ringing))), "ended NeverStarted");
@@ -361,6 +368,30 @@ fn h1_an_operator_may_hang_up_a_call_whose_stream_is_still_to_come() {
     scene.when(1.1, hung_up(C2));
     scene.until(100.0);
     assert_eq!(scene.times_of("ended OperatorHungUp"), [4.1]);
+}
+
+/// Breaks when a machine is talked to by a call that wanted a human, or hung up on by one that did not mind; or when a
+/// second verdict, or one of a human, hangs up.
+#[test]
+fn l10_a_machine_is_hung_up_on_where_a_human_is_wanted() {
+    let answered_by = |answerer| Input::Carrier(CarrierInput::AnsweredBy(answerer));
+    let hang_ups = |on_machine, verdicts: &[Answerer]| {
+        let mut scene = Scene::made(CallConfig { on_machine, ..config() }, OUTBOUND);
+        scene.give(Input::Announced);
+        scene.give(started());
+        for verdict in verdicts {
+            scene.when(3.0, answered_by(*verdict));
+        }
+        let asked = scene.came().iter().filter(|line| line.ends_with("hang up")).count();
+        scene.when(3.2, stopped());
+        (asked, scene.call.summary().answered_by, scene.came().last().cloned().unwrap_or_default())
+    };
+    let (machine, human) = (Answerer::Machine, Answerer::Human);
+    let (asked, by, end) = hang_ups(OnMachine::HangUp, &[machine, machine]);
+    assert_eq!((asked, by, end.as_str()), (1, Some(machine), "ended Machine"));
+    assert_eq!(hang_ups(OnMachine::HangUp, &[human]).0, 0);
+    let (asked, by, end) = hang_ups(OnMachine::Continue, &[machine, human]);
+    assert_eq!((asked, by, end.as_str()), (0, Some(machine), "close carrier"));
 }
 
 /// Breaks when the order of anything depends on the run.

@@ -1,7 +1,7 @@
 //! An agent as the configuration describes it, and what a call needs to know of it.
 
 use call::bridge::Clips;
-use call::config::{CallConfig, CallFacts, Direction};
+use call::config::CallConfig;
 use call::farewell::Language;
 use call::trace::Words;
 use call::wire::openai::{NoiseReduction, SessionSettings, ToolSpec};
@@ -14,6 +14,8 @@ pub struct Agent {
     pub name: String,
     /// The called numbers that it answers, as the carrier spells them.
     pub numbers: Vec<String>,
+    /// The number that its calls are from, unless whoever places one says another. `None`: the first of its numbers.
+    pub caller_id: Option<String>,
     /// Whether it answers the numbers that no other agent does.
     pub default: bool,
     pub instructions: String,
@@ -74,6 +76,7 @@ impl Default for Agent {
         Agent {
             name: "default".to_owned(),
             numbers: Vec::new(),
+            caller_id: None,
             default: true,
             instructions: "You answer the phone. Be friendly, brief and helpful.".to_owned(),
             greeting: None,
@@ -149,6 +152,3 @@ impl Agent {
         }
     }
 }
-
-/// A call that came to us.
-pub(crate) const INBOUND: CallFacts = CallFacts { direction: Direction::Inbound };

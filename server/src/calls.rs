@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::driver::{Driver, Ended, Mail, Setup};
 use crate::record::{CallFacts, CallRecord, Folder, Recorder, TRACE, Tracer};
+use crate::store::Store;
 
 /// Messages to a call from outside its sockets: a handful in a whole call, so a full box is a call that hangs.
 const MAIL_MAX: usize = 32;
@@ -59,6 +60,7 @@ pub struct Calls {
     max_calls: usize,
     token_max: Duration,
     data: PathBuf,
+    store: Option<Store>,
 }
 
 #[derive(Default)]
@@ -66,10 +68,19 @@ struct State {
     by_id: HashMap<Uuid, Live>,
     by_sid: HashMap<String, Uuid>,
     by_token: HashMap<Token, Uuid>,
+    /// Calls of ours that nobody has answered yet; `outbound` follows them. Each has its place already (N9).
+    placed: HashMap<Uuid, CallFacts>,
     /// Oldest first.
     finished: VecDeque<Arc<CallRecord>>,
     /// By the carrier's name of the call, oldest first.
     answers: VecDeque<(String, String)>,
+}
+
+impl State {
+    /// Places that are taken.
+    fn occupied(&self) -> usize {
+        self.by_id.len() + self.placed.len()
+    }
 }
 
 struct Live {
@@ -87,7 +98,7 @@ enum Ticket {
 }
 
 /// Admits one media stream to one call: 128 bits from the system's generator, in hexadecimal.
-type Token = String;
+pub(crate) type Token = String;
 
 /// How a webhook is to be answered.
 pub(crate) enum Announced {
@@ -116,12 +127,18 @@ impl Calls {
     pub(crate) fn new(max_calls: usize, token_max: Duration, data: PathBuf) -> Self {
         let (changes, _) = watch::channel(0);
         let (events, _) = broadcast::channel(EVENTS_MAX);
-        Calls { state: Arc::default(), changes, events, max_calls, token_max, data }
+        Calls { state: Arc::default(), changes, events, max_calls, token_max, data, store: None }
     }
 
-    /// Calls that are going on.
+    /// The same, kept in this store too.
+    pub(crate) fn kept_in(mut self, store: Store) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Calls that are going on, those among them that we placed and nobody has answered yet.
     pub fn live(&self) -> usize {
-        self.state().by_id.len()
+        self.state().occupied()
     }
 
     /// The last calls that ended, oldest first, at most 256.
@@ -165,7 +182,8 @@ impl Calls {
         if let Some((_, answer)) = state.answers.iter().find(|(sid, _)| *sid == facts.call_sid) {
             return Ok(Announced::Again { answer: answer.clone() });
         }
-        let admitted = state.by_id.len() < self.max_calls;
+        // One that we placed has its place.
+        let admitted = state.placed.remove(&facts.id).is_some() || state.occupied() < self.max_calls;
         let answer = if admitted { welcome(&token) } else { busy() };
         if state.answers.len() >= ANSWERS_MAX {
             state.answers.pop_front();
@@ -179,7 +197,50 @@ impl Calls {
         state.by_token.insert(token.clone(), facts.id);
         let ticket = Ticket::GoodUntil(Instant::now() + self.token_max);
         state.by_id.insert(facts.id, Live { facts: facts.clone(), mail: sender, token, ticket });
+        if let Some(store) = &self.store {
+            store.begun(&facts);
+        }
         Ok(Announced::New { answer, call: NewCall { facts, mail } })
+    }
+
+    /// Takes a place for a call that we are going to place. Whether there is one; exact, as for calls that come (N9).
+    pub(crate) fn place(&self, facts: &CallFacts) -> bool {
+        let mut state = self.state();
+        if state.occupied() >= self.max_calls {
+            return false;
+        }
+        state.placed.insert(facts.id, facts.clone());
+        true
+    }
+
+    /// More is known of a call that we placed: its name, or that it is kept from now on.
+    pub(crate) fn placed(&self, facts: &CallFacts) {
+        let mut state = self.state();
+        // Under the lock, so that the row of its end cannot overtake this one.
+        if let Some(placed) = state.placed.get_mut(&facts.id) {
+            placed.clone_from(facts);
+            if let Some(store) = &self.store {
+                store.begun(facts);
+            }
+        }
+    }
+
+    /// Gives the place back of a call that was not placed after all.
+    pub(crate) fn unplace(&self, id: Uuid) {
+        self.state().placed.remove(&id);
+    }
+
+    /// How the webhook about this call was answered, if it was.
+    pub(crate) fn answered(&self, sid: &str) -> Option<String> {
+        self.state().answers.iter().find(|(known, _)| known == sid).map(|(_, answer)| answer.clone())
+    }
+
+    /// Whether there is, or was lately, a call that the carrier calls so.
+    pub(crate) fn knows(&self, sid: &str) -> bool {
+        let state = self.state();
+        state.by_sid.contains_key(sid)
+            || state.answers.iter().any(|(known, _)| known == sid)
+            || state.finished.iter().any(|record| record.facts.call_sid == sid)
     }
 
     /// Exchanges a token for the call that it admits to. Works once.
@@ -232,9 +293,15 @@ impl Calls {
         live.is_some_and(|live| live.mail.try_send(Mail::Input(input)).is_ok())
     }
 
+    /// Passes something on to this call. Whether it takes it; `None`: there is no such call, or nobody has answered it.
+    pub(crate) fn tell_id(&self, id: Uuid, input: Input) -> Option<bool> {
+        self.state().by_id.get(&id).map(|live| live.mail.try_send(Mail::Input(input)).is_ok())
+    }
+
     /// What is known of a call that is going on.
     pub(crate) fn facts(&self, id: Uuid) -> Option<CallFacts> {
-        self.state().by_id.get(&id).map(|live| live.facts.clone())
+        let state = self.state();
+        state.by_id.get(&id).map(|live| &live.facts).or_else(|| state.placed.get(&id)).cloned()
     }
 
     pub(crate) fn record(&self, id: Uuid) -> Option<Arc<CallRecord>> {
@@ -304,11 +371,17 @@ impl Calls {
             recording,
             trace: traced.then(|| TRACE.to_owned()),
             abandoned: ended.abandoned,
+            failure: None,
         }
     }
 
-    fn finish(&self, record: CallRecord) {
+    /// The call is over, with this record.
+    pub(crate) fn finish(&self, record: CallRecord) {
         let mut state = self.state();
+        if let Some(store) = &self.store {
+            store.ended(&record);
+        }
+        state.placed.remove(&record.facts.id);
         if let Some(live) = state.by_id.remove(&record.facts.id) {
             state.by_token.remove(&live.token);
         }
@@ -321,7 +394,7 @@ impl Calls {
         self.changes.send_modify(|finished| *finished += 1);
     }
 
-    /// Asks the same of every call.
+    /// Asks the same of every call. Those that nobody has answered are `outbound`'s.
     pub(crate) fn tell_all(&self, input: &OperatorInput) {
         for live in self.state().by_id.values() {
             // A call whose box is full is not listening; whoever tells has a limit for those.
@@ -346,7 +419,7 @@ fn written<T>(result: std::io::Result<T>, what: &str) -> Option<T> {
     result.inspect_err(|error| tracing::error!(%error, "{what} could not be written")).ok()
 }
 
-fn new_token() -> Result<Token, getrandom::Error> {
+pub(crate) fn new_token() -> Result<Token, getrandom::Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)?;
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
@@ -355,6 +428,7 @@ fn new_token() -> Result<Token, getrandom::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use call::config::Direction;
 
     const TOKEN_MAX: Duration = Duration::from_secs(60);
 
@@ -367,7 +441,7 @@ mod tests {
             id: Uuid::now_v7(),
             carrier: "twilio",
             call_sid: call_sid.to_owned(),
-            direction: "inbound",
+            direction: Direction::Inbound,
             from: String::new(),
             to: String::new(),
             agent: "default".to_owned(),
@@ -384,18 +458,7 @@ mod tests {
     }
 
     fn end(calls: &Calls, call: &NewCall) {
-        calls.finish(CallRecord {
-            version: CallRecord::VERSION,
-            facts: call.facts.clone(),
-            answered_at: None,
-            ended_at: Timestamp::UNIX_EPOCH,
-            ended_reason: EndReason::CallerHungUp,
-            ended_by: EndReason::CallerHungUp.by(),
-            summary: Summary::default(),
-            recording: None,
-            trace: None,
-            abandoned: 0,
-        });
+        calls.finish(CallRecord::without_stream(call.facts.clone(), EndReason::CallerHungUp, None));
     }
 
     #[tokio::test]

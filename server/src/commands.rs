@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use call::Outcome;
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -88,6 +88,11 @@ impl Commands {
     }
 
     async fn post_to_carrier(&self, path: &str, form: &[(&str, &str)]) -> Result<Response, String> {
+        self.carrier(Method::POST, path)?.form(form).send().await.map_err(cause)
+    }
+
+    /// A request to the account's part of the carrier's REST API.
+    pub(crate) fn carrier(&self, method: Method, path: &str) -> Result<RequestBuilder, String> {
         let (Some(sid), Some(token)) = (&self.twilio.account_sid, &self.twilio.auth_token) else {
             return Err("TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN are not set".to_owned());
         };
@@ -96,9 +101,8 @@ impl Commands {
             .api_url
             .join(&format!("2010-04-01/Accounts/{sid}/{path}"))
             .map_err(|error| error.to_string())?;
-        let request =
-            self.http.post(url).timeout(self.twilio.api_timeout).basic_auth(sid, Some(token.reveal())).form(form);
-        request.send().await.map_err(cause)
+        let request = self.http.request(method, url).timeout(self.twilio.api_timeout);
+        Ok(request.basic_auth(sid, Some(token.reveal())))
     }
 }
 
@@ -117,7 +121,7 @@ async fn is_over(status: StatusCode, response: Response) -> bool {
 }
 
 /// `None` if it is longer than `max` bytes.
-async fn body_of(mut response: Response, max: usize) -> Result<Option<String>, reqwest::Error> {
+pub(crate) async fn body_of(mut response: Response, max: usize) -> Result<Option<String>, reqwest::Error> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > max {
@@ -129,7 +133,7 @@ async fn body_of(mut response: Response, max: usize) -> Result<Option<String>, r
 }
 
 /// The innermost reason, without the URL, which names the call or has a tool's secret in it.
-fn cause(error: reqwest::Error) -> String {
+pub(crate) fn cause(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut cause: &dyn std::error::Error = &error;
     while let Some(source) = cause.source() {

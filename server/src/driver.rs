@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::extract::ws::WebSocket;
 use call::bridge::{Bridge, Effect, Wants};
+use call::config::{CallConfig, OnMachine};
 use call::wire::openai::close_is_fatal;
 use call::{
     CallStatus, CallTime, CarrierInput, Command, CommandId, EndReason, Epoch, Input, ModelInput, Note, Outcome, Summary,
@@ -19,7 +20,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
 
-use crate::agent::{Agent, INBOUND};
+use crate::agent::Agent;
 use crate::calls::{CallEvent, Happening};
 use crate::carrier::CarrierSocket;
 use crate::commands::Commands;
@@ -56,6 +57,8 @@ pub(crate) struct Setup {
     pub model: Endpoint,
     pub commands: Commands,
     pub socket_backlog_max: usize,
+    /// Outbound: what whoever placed the call wants done about a machine.
+    pub on_machine: OnMachine,
 }
 
 /// What a call came to.
@@ -122,10 +125,11 @@ impl Driver {
         events: broadcast::Sender<CallEvent>,
     ) -> Self {
         let agent = setup.agent;
-        let config = agent.call_config();
+        let config = CallConfig { on_machine: setup.on_machine, ..agent.call_config() };
         let tool_timeout = config.tool_timeout;
+        let direction = call::CallFacts { direction: facts.direction };
         let wants = Wants { samples: agent.recording, trace: agent.trace };
-        let bridge = Bridge::new(config, INBOUND, agent.session(), agent.clips.clone(), wants);
+        let bridge = Bridge::new(config, direction, agent.session(), agent.clips.clone(), wants);
         let now = Instant::now();
         let shell = Shell {
             id: facts.id,

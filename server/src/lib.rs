@@ -8,15 +8,18 @@ mod carrier;
 mod commands;
 pub mod config;
 pub mod demo;
+pub mod dial;
 mod driver;
 mod http;
 pub mod init;
 pub mod log;
 mod model;
+mod outbound;
 pub mod record;
 pub mod replay;
 mod socket;
 mod stop;
+mod store;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,6 +38,8 @@ pub use config::Config;
 
 use commands::Commands;
 use http::App;
+use outbound::Outbound;
+use store::Store;
 
 /// From dialling to a connection, for REST and tools.
 const HTTP_CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -75,12 +80,18 @@ impl Server {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .context("no HTTP client")?;
-        let calls = Calls::new(config.max_calls, config.twilio.token_max, config.data.clone());
+        let database =
+            config.database.as_ref().map_or_else(|| config.data.join(store::FILE), |database| database.0.clone());
+        let store = Store::new(&database, &config.data);
+        let calls = Calls::new(config.max_calls, config.twilio.token_max, config.data.clone()).kept_in(store.clone());
+        let commands = Commands::new(client, config.twilio.clone());
         let app = App {
+            outbound: Outbound::new(calls.clone(), commands.clone(), config.outbound.clone(), &public_url),
             public_url,
             on_loopback: address.ip().is_loopback(),
             calls,
-            commands: Commands::new(client, config.twilio.clone()),
+            commands,
+            store,
             tls,
             draining: AtomicBool::new(false),
             config,
@@ -104,6 +115,7 @@ impl Server {
     /// If the listener breaks.
     pub async fn run(self, stops: impl Stream<Item = ()>) -> anyhow::Result<()> {
         let Server { app, listener, address } = self;
+        app.store.open().await?;
         tracing::info!(%address, public_url = %app.public_url, agents = app.config.agents.len(), "listening");
         // Frames of 20 ms must not wait to be grouped.
         let listener = listener.tap_io(|stream| {
@@ -114,9 +126,11 @@ impl Server {
         let service = http::router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
         // Until the calls have ended the webhooks are still answered: the carrier asks what comes after the stream.
         let serving = std::pin::pin!(async { axum::serve(listener, service).await.context("the listener broke") });
-        match select(serving, std::pin::pin!(stop::stopped(&app, stops))).await {
+        let stopped = match select(serving, std::pin::pin!(stop::stopped(&app, stops))).await {
             Either::Left((broke, _)) => broke,
             Either::Right(((), _)) => Ok(()),
-        }
+        };
+        app.store.close().await;
+        stopped
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use futures_util::{Stream, stream};
-use patchcord::{Config, config, demo, init, log, replay};
+use patchcord::{Config, config, demo, dial, init, log, replay};
 use tokio::net::TcpListener;
 
 /// Answers the phone with an AI agent.
@@ -24,6 +24,8 @@ enum Command {
     Init(init::Args),
     /// Make a whole phone call on this machine, without account or key.
     Demo(demo::Args),
+    /// Have a running server call somebody, and follow the call.
+    Call(dial::Args),
     /// Runs a recorded trace through the call core and prints what it decides.
     Replay(replay::Args),
 }
@@ -45,13 +47,14 @@ struct Serve {
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     // The demo tells its own story; what is wrong with it is still said.
-    let quiet = matches!(cli.command, Command::Demo(_)).then(|| "warn".to_owned());
+    let quiet = matches!(cli.command, Command::Demo(_) | Command::Call(_)).then(|| "warn".to_owned());
     let done = match log::init(&|name| env(name).or_else(|| quiet.clone().filter(|_| name == "PATCHCORD_LOG"))) {
         Err(error) => Err(error),
         Ok(()) => match cli.command {
             Command::Serve(args) => serve(args).await.map(|()| true),
             Command::Init(args) => init::run(&args).map(|()| true),
             Command::Demo(args) => demo::run(args).await,
+            Command::Call(args) => dial::run(args, &env).await,
             Command::Replay(args) => replay::run(&args),
         },
     };

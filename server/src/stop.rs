@@ -23,6 +23,8 @@ pub(crate) async fn stopped(app: &App, stops: impl Stream<Item = ()>) {
         return std::future::pending().await;
     }
     app.draining.store(true, Ordering::Relaxed);
+    // What nobody has answered yet is taken back: there will be nobody to talk.
+    app.outbound.hang_up_all();
     tracing::info!(calls = app.calls.live(), "stopping; a second signal hangs up at once");
 
     let politely = pin!(politely(app));

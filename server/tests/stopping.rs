@@ -11,6 +11,7 @@ use patchcord::{Calls, Config, Happening};
 use reqwest::StatusCode;
 use sim::carrier::stream::CallerStep;
 use sim::carrier::twilio::{CallOptions, CallReport};
+use sim::model::server::Opening;
 use sim::model::voice::hum;
 use sim::model::{Behaviour, FakeModel, Script};
 use tokio::time::Instant;
@@ -19,11 +20,11 @@ const CALLER: &str = "+15005550001";
 const CALLED: &str = "+15005550006";
 
 async fn stage(change: impl FnOnce(&mut Config)) -> Stage {
-    Stage::set_with(change, |opening| {
+    let session = |opening: &Opening| {
         let script = Script::says(["Thank you for calling. Goodbye!"]).hears(["That is all."]);
         FakeModel::new(&format!("s{}", opening.number), script, Behaviour::default())
-    })
-    .await
+    };
+    Stage::with(session, change).await
 }
 
 async fn call(stage: &Stage, caller: Vec<CallerStep>) -> CallReport {

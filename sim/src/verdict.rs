@@ -363,7 +363,7 @@ fn judge_end(plan: &Plan, world: &World, doubt: &Doubt, ended: EndReason, at: Du
                 || faults.stream_breaks.is_some()
                 || plan.answer_delay + doubt.all >= plan.config.announced_max
         }
-        EndReason::NotAnswered => {
+        EndReason::NotAnswered | EndReason::Busy | EndReason::Unreachable | EndReason::Canceled => {
             terminal
                 || faults.stream_breaks.is_some()
                 || faults.operator.iter().any(|(_, input)| *input == call::OperatorInput::HangUp)
@@ -376,7 +376,8 @@ fn judge_end(plan: &Plan, world: &World, doubt: &Doubt, ended: EndReason, at: Du
         EndReason::ModelFailed => {
             hung_up && noted(|note| matches!(note, Note::GoodbyeDone { .. } | Note::HangingUp { .. }))
         }
-        EndReason::Fault => false,
+        // No simulated carrier detects machines yet.
+        EndReason::Machine | EndReason::Fault => false,
     };
     if !explained {
         return broken("L10", at, format!("ended as {ended:?}, and nobody did that"));

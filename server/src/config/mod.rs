@@ -54,6 +54,9 @@ pub struct Config {
     pub shutdown_max: Duration,
     pub openai: OpenAi,
     pub twilio: Twilio,
+    pub outbound: Outbound,
+    /// The database's file. `None`: `patchcord.db` in the data folder.
+    pub database: Option<Database>,
     /// Never empty.
     pub agents: Vec<Agent>,
 }
@@ -83,6 +86,25 @@ pub struct Twilio {
     /// How long the media stream's token is good for: the carrier dials within a second or two.
     pub token_max: Duration,
 }
+
+/// The calls that we place.
+#[derive(Clone, Debug)]
+pub struct Outbound {
+    /// How long it rings, unless whoever places the call says otherwise.
+    pub ring_max: Duration,
+    /// How long the carrier may refuse a call for want of capacity before it is given up.
+    pub create_max: Duration,
+    /// How long a call is looked for whose request was not answered.
+    pub lookup_max: Duration,
+    /// Silence of the carrier about a call, after which it is asked how it stands.
+    pub check_every: Duration,
+    /// From the request to the answer, the time in the carrier's queue included.
+    pub answer_max: Duration,
+}
+
+/// The file that `DATABASE_URL` names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Database(pub PathBuf);
 
 /// Which of the carrier's requests have to be signed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -150,6 +172,14 @@ impl Default for Config {
                 verify: Verify::Always,
                 token_max: Duration::from_secs(60),
             },
+            outbound: Outbound {
+                ring_max: Duration::from_secs(60),
+                create_max: Duration::from_secs(60),
+                lookup_max: Duration::from_secs(30),
+                check_every: Duration::from_secs(30),
+                answer_max: Duration::from_secs(600),
+            },
+            database: None,
             agents: vec![Agent::default()],
         }
     }

@@ -37,6 +37,11 @@ pub(super) const SERVER: &[Setting<Config>] = &[
         |c| &mut c.api_key,
         "Key of the control API, sent as `Authorization: Bearer`. Without one the API answers on loopback only.",
     ),
+    Server::variable(
+        "DATABASE_URL",
+        |c| &mut c.database,
+        "The database of records: `sqlite:FILE`. Unset: `patchcord.db` in the data folder.",
+    ),
     Server::new(
         "max_calls",
         |c| &mut c.max_calls,
@@ -125,6 +130,44 @@ pub(super) const SERVER: &[Setting<Config>] = &[
             .within(1_000, 600_000),
         ],
         "The carrier account.",
+    ),
+    Server::table(
+        "outbound",
+        &[
+            Server::new(
+                "ring_max_ms",
+                |c| &mut c.outbound.ring_max,
+                "How long it rings, unless whoever places the call says otherwise. The carrier's own default.",
+            )
+            .within(1_000, 600_000),
+            Server::new(
+                "create_max_ms",
+                |c| &mut c.outbound.create_max,
+                "How long the carrier may refuse a call for want of capacity before it is given up.",
+            )
+            .within(0, 600_000),
+            Server::new(
+                "lookup_max_ms",
+                |c| &mut c.outbound.lookup_max,
+                "How long a call is looked for whose request was not answered: it is never placed again blindly. The \
+                 carrier's list shows a call within seconds.",
+            )
+            .within(0, 600_000),
+            Server::new(
+                "check_every_ms",
+                |c| &mut c.outbound.check_every,
+                "Silence of the carrier about a call, after which it is asked how the call stands. Callbacks come \
+                 within a second; this is for those that are lost.",
+            )
+            .within(1_000, 600_000),
+            Server::new(
+                "answer_max_ms",
+                |c| &mut c.outbound.answer_max,
+                "From the request to the answer, the time in the carrier's queue (a call a second) included.",
+            )
+            .within(1_000, 86_400_000),
+        ],
+        "The calls that Patchcord places.",
     ),
 ];
 
@@ -576,6 +619,11 @@ pub(super) const AGENT: &[Group<Agent>] = &[
 pub(super) const OWN: &[Setting<Agent>] = &[
     OfAgent::new("numbers", |a| &mut a.numbers, "The called numbers that it answers, as the carrier spells them.")
         .starter(),
+    OfAgent::new(
+        "caller_id",
+        |a| &mut a.caller_id,
+        "The number that calls it places are from. Unset: the first of `numbers`.",
+    ),
     OfAgent::new("default", |a| &mut a.default, "Whether it answers the numbers that no other agent does. One may.")
         .starter(),
     OfAgent::new(

@@ -98,6 +98,9 @@ pub(super) fn server(config: &Config, reader: &mut Reader<'_>) {
         if agent.numbers.is_empty() && !agent.default {
             reader.wrong(&place, "answers nothing; give it `numbers` or `default = true`");
         }
+        if let Some(number) = agent.caller_id.as_ref().filter(|number| !plausible_number(number)) {
+            reader.wrong(&format!("{place}.caller_id"), &format!("`{number}` is not like +15005550006 or sip:…"));
+        }
         for (index, number) in agent.numbers.iter().enumerate() {
             let place = format!("{place}.numbers[{index}]");
             if !plausible_number(number) {

@@ -15,7 +15,7 @@ use toml::de::DeValue;
 use super::audio::Vad;
 use super::read::Reader;
 use super::setting::{Given, Limits, Setting, Value};
-use super::{Secret, Verify};
+use super::{Database, Secret, Verify};
 use crate::agent::{Provider, Tool};
 
 /// Longest clip: it is played to somebody who waits.
@@ -353,6 +353,30 @@ impl Value for Option<Url> {
 
     fn show(&self) -> Option<String> {
         self.as_ref().and_then(Value::show)
+    }
+}
+
+/// A URL that is not for SQLite may have a password in it, so it is not repeated.
+impl Value for Option<Database> {
+    fn form(&self, _: Limits) -> String {
+        "`sqlite:FILE`".to_owned()
+    }
+
+    fn read(&mut self, given: &Given<'_>, reader: &mut Reader<'_>) {
+        let mistake = match given.value.as_str().and_then(|url| url.split_once(':')) {
+            Some(("postgres" | "postgresql", _)) => "PostgreSQL is not in this build; use sqlite:FILE, or unset it",
+            Some(("sqlite", rest)) => match rest.strip_prefix("//").unwrap_or(rest) {
+                "" | ":memory:" => "names no file; use sqlite:FILE, or unset it",
+                file if file.contains('?') => "options after `?` are not understood; use sqlite:FILE",
+                file => return *self = Some(Database(PathBuf::from(file))),
+            },
+            _ => "is not a database's URL; use sqlite:FILE, or unset it",
+        };
+        reader.wrong(given.place, mistake);
+    }
+
+    fn show(&self) -> Option<String> {
+        self.as_ref().map(|Database(file)| quoted(&format!("sqlite:{}", file.display())))
     }
 }
 

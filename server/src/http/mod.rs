@@ -22,6 +22,8 @@ use reqwest::Url;
 use crate::calls::Calls;
 use crate::commands::Commands;
 use crate::config::Config;
+use crate::outbound::Outbound;
+use crate::store::Store;
 use problem::Problem;
 
 /// A webhook is a few hundred bytes; caller name and geography included it stays far below this.
@@ -38,6 +40,8 @@ pub(crate) struct App {
     /// Whether we listen where only this machine reaches us.
     pub on_loopback: bool,
     pub calls: Calls,
+    pub outbound: Outbound,
+    pub store: Store,
     pub commands: Commands,
     pub tls: Arc<rustls::ClientConfig>,
     pub draining: AtomicBool,
@@ -50,7 +54,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/twilio/after-stream", post(twilio::after_stream))
         .route("/twilio/status", post(twilio::status))
         .route("/twilio/stream-status", post(twilio::stream_status))
-        .route("/api/v1/calls/{id}", get(api::call))
+        .route("/twilio/amd", post(twilio::amd))
+        .merge(api::router())
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "There is nothing at this path.") })

@@ -9,18 +9,21 @@ use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Path, State, WebSocketUpgrade};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
-use call::{CallStatus, CarrierInput, Input};
+use call::config::{Direction, OnMachine};
+use call::{Answerer, CallStatus, CarrierInput, Input};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::problem::Problem;
 use super::signature::{self, Fields};
 use super::{App, is_local, twiml};
+use crate::agent::Agent;
 use crate::calls::{Announced, NoStream};
 use crate::carrier;
 use crate::config::Verify;
 use crate::driver::{Mail, Setup};
 use crate::model::Endpoint;
+use crate::outbound;
 use crate::record::CallFacts;
 
 /// How long an upgraded socket waits for its call to take it. The call's loop takes it at once, or never.
@@ -36,6 +39,9 @@ pub(crate) async fn voice(
 ) -> Result<Response, Problem> {
     let form = Form::verified(&app, peer, &uri, &headers, &body)?;
     let call_sid = form.call_sid()?;
+    if let Some(token) = placed_token(&uri) {
+        return answered(&app, &token, call_sid);
+    }
     let to = form.get("To").or_else(|| form.get("Called")).unwrap_or_default();
     if app.draining.load(Ordering::Relaxed) {
         return Ok(twiml::answer(twiml::BUSY));
@@ -44,19 +50,38 @@ pub(crate) async fn voice(
         tracing::warn!("a call to a number that no agent answers was rejected; add it to an agent's `numbers`");
         return Ok(twiml::answer(twiml::REJECTED));
     };
-    let model = Endpoint::new(&app.config.openai, &agent.model.name, app.tls.clone()).map_err(our_fault)?;
     let facts = CallFacts {
         id: Uuid::now_v7(),
         carrier: "twilio",
         call_sid: call_sid.to_owned(),
-        direction: "inbound",
+        direction: Direction::Inbound,
         from: form.get("From").unwrap_or_default().to_owned(),
         to: to.to_owned(),
         agent: agent.name.clone(),
         started_at: Timestamp::now(),
     };
-    let (id, agent) = (facts.id, agent.clone());
-    let announced = app.calls.announce(facts, |token| connect(&app, token), || twiml::BUSY.to_owned());
+    begin(&app, facts, agent.clone(), OnMachine::Continue)
+}
+
+/// A call that we placed was answered.
+fn answered(app: &App, token: &str, call_sid: &str) -> Result<Response, Problem> {
+    let Some(placed) = app.outbound.answered(token, call_sid) else {
+        // The same delivery again; or a call that was given up, and has nobody to talk to.
+        return Ok(twiml::answer(app.calls.answered(call_sid).unwrap_or_else(|| twiml::HANG_UP.to_owned())));
+    };
+    let id = placed.facts.id;
+    let answer = begin(app, placed.facts, placed.agent, placed.on_machine)?;
+    if let Some(answerer) = app.outbound.taken(id) {
+        app.calls.tell(call_sid, Input::Carrier(CarrierInput::AnsweredBy(answerer)));
+    }
+    Ok(answer)
+}
+
+/// Whoever dialled: the call is admitted, its driver runs, the carrier is told to connect its stream.
+fn begin(app: &App, facts: CallFacts, agent: Agent, on_machine: OnMachine) -> Result<Response, Problem> {
+    let model = Endpoint::new(&app.config.openai, &agent.model.name, app.tls.clone()).map_err(our_fault)?;
+    let id = facts.id;
+    let announced = app.calls.announce(facts, |token| connect(app, token), || twiml::BUSY.to_owned());
     match announced.map_err(our_fault)? {
         Announced::Again { answer } => Ok(twiml::answer(answer)),
         Announced::New { answer, call } => {
@@ -66,6 +91,7 @@ pub(crate) async fn voice(
                 model,
                 commands: app.commands.clone(),
                 socket_backlog_max: app.config.socket_backlog_max,
+                on_machine,
             };
             tokio::spawn(app.calls.clone().run(call, setup));
             Ok(twiml::answer(answer))
@@ -124,8 +150,36 @@ pub(crate) async fn status(
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
     let form = Form::verified(&app, peer, &uri, &headers, &body)?;
+    if let (Some(token), Some(word)) = (placed_token(&uri), form.get("CallStatus")) {
+        app.outbound.status(&token, form.call_sid()?, word, form.get("SipResponseCode"));
+    }
     if let Some(status) = form.status() {
         app.calls.tell(form.call_sid()?, Input::Carrier(CarrierInput::Status(status)));
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Who answered a call that we placed: the carrier's asynchronous verdict
+/// (twilio.com/docs/voice/answering-machine-detection).
+pub(crate) async fn amd(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<StatusCode, Problem> {
+    let form = Form::verified(&app, peer, &uri, &headers, &body)?;
+    let call_sid = form.call_sid()?;
+    let answerer = match form.get("AnsweredBy").unwrap_or_default() {
+        "human" => Answerer::Human,
+        "fax" => Answerer::Machine,
+        // `machine_start`, `machine_end_beep`, …
+        machine if machine.starts_with("machine") => Answerer::Machine,
+        _ => Answerer::Unknown,
+    };
+    let early = placed_token(&uri).is_some_and(|token| app.outbound.answered_by(&token, call_sid, answerer));
+    if !early {
+        app.calls.tell(call_sid, Input::Carrier(CarrierInput::AnsweredBy(answerer)));
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -169,21 +223,19 @@ impl Form {
     }
 
     fn status(&self) -> Option<CallStatus> {
-        let status = self.get("CallStatus")?;
-        match status {
-            "queued" | "initiated" | "ringing" => Some(CallStatus::Ringing),
-            "in-progress" | "answered" => Some(CallStatus::InProgress),
-            "completed" => Some(CallStatus::Completed),
-            "busy" => Some(CallStatus::Busy),
-            "no-answer" => Some(CallStatus::NoAnswer),
-            "failed" => Some(CallStatus::Failed),
-            "canceled" => Some(CallStatus::Canceled),
-            _ => {
-                tracing::warn!(status, "a call status that we do not know");
-                None
-            }
+        let word = self.get("CallStatus")?;
+        let status = outbound::status(word);
+        if status.is_none() {
+            tracing::warn!(status = word, "a call status that we do not know");
         }
+        status
     }
+}
+
+/// The token by which we know a call that we placed.
+fn placed_token(uri: &Uri) -> Option<String> {
+    let mut query = form_urlencoded::parse(uri.query()?.as_bytes());
+    query.find(|(name, _)| name == outbound::TOKEN).map(|(_, token)| token.into_owned())
 }
 
 fn verify(app: &App, peer: SocketAddr, headers: &HeaderMap, url: &str, fields: &Fields) -> Result<(), Problem> {

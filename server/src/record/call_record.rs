@@ -2,21 +2,26 @@
 
 use std::fmt::Write;
 
+use call::config::Direction;
 use call::output::{EndReason, EndedBy};
 use call::summary::{Summary, Who};
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::Recording;
 
-/// What is known of a call from the carrier's webhook on.
+/// What is known of a call from the moment it exists: from the carrier's webhook, or from the request to place it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct CallFacts {
     pub id: Uuid,
     pub carrier: &'static str,
+    /// The carrier's name of it. Empty, and `null` in the record, until the carrier has given it one.
+    #[serde(serialize_with = "null_if_empty")]
     pub call_sid: String,
-    pub direction: &'static str,
+    #[serde(serialize_with = "direction")]
+    pub direction: Direction,
     pub from: String,
     pub to: String,
     pub agent: String,
@@ -45,10 +50,49 @@ pub struct CallRecord {
     pub trace: Option<String>,
     /// Helper tasks that had to be given up at the end (L8).
     pub abandoned: usize,
+    /// What the carrier said of an outbound call that came to nothing.
+    pub failure: Option<String>,
 }
 
 impl CallRecord {
     pub(crate) const VERSION: u32 = 1;
+
+    /// Of a call that never had a stream.
+    pub(crate) fn without_stream(facts: CallFacts, reason: EndReason, failure: Option<String>) -> Self {
+        CallRecord {
+            version: CallRecord::VERSION,
+            facts,
+            answered_at: None,
+            ended_at: Timestamp::now(),
+            ended_reason: reason,
+            ended_by: reason.by(),
+            summary: Summary::default(),
+            recording: None,
+            trace: None,
+            abandoned: 0,
+            failure,
+        }
+    }
+
+    /// The JSON of a call whose process died: what was known when it began (a [`CallFacts`]), closed as our fault.
+    pub(crate) fn of_a_crash(facts: Value, closed_at: Timestamp) -> Value {
+        let nobody = CallFacts {
+            id: Uuid::nil(),
+            carrier: "",
+            call_sid: String::new(),
+            direction: Direction::Inbound,
+            from: String::new(),
+            to: String::new(),
+            agent: String::new(),
+            started_at: closed_at,
+        };
+        let record = CallRecord { ended_at: closed_at, ..Self::without_stream(nobody, EndReason::Fault, None) };
+        let mut record = serde_json::to_value(record).unwrap_or_default();
+        if let (Value::Object(record), Value::Object(facts)) = (&mut record, facts) {
+            record.extend(facts);
+        }
+        record
+    }
 
     /// What was said, for people.
     pub fn transcript(&self) -> String {
@@ -68,11 +112,30 @@ impl CallRecord {
     }
 }
 
-fn rfc3339<S: serde::Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+/// As the record spells it.
+pub(crate) fn direction_word(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Inbound => "inbound",
+        Direction::Outbound => "outbound",
+    }
+}
+
+fn direction<S: serde::Serializer>(direction: &Direction, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(direction_word(*direction))
+}
+
+pub(crate) fn null_if_empty<S: serde::Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    if text.is_empty() { serializer.serialize_none() } else { serializer.serialize_str(text) }
+}
+
+pub(crate) fn rfc3339<S: serde::Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{time:.3}"))
 }
 
-fn rfc3339_or_null<S: serde::Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn rfc3339_or_null<S: serde::Serializer>(
+    time: &Option<Timestamp>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match time {
         Some(time) => rfc3339(time, serializer),
         None => serializer.serialize_none(),
@@ -105,7 +168,7 @@ mod tests {
                 id: Uuid::nil(),
                 carrier: "twilio",
                 call_sid: "CA2".into(),
-                direction: "inbound",
+                direction: Direction::Inbound,
                 from: "+15005550001".into(),
                 to: "+15005550006".into(),
                 agent: "front-desk".into(),
@@ -119,6 +182,7 @@ mod tests {
             recording: Some(Recording { file: "recording.wav".into(), duration_ms: 9_000, unplaced_ms: 0 }),
             trace: Some("call.trace".into()),
             abandoned: 0,
+            failure: None,
         }
     }
 

@@ -20,19 +20,19 @@ pub struct Stage {
     pub base: String,
     server: JoinHandle<anyhow::Result<()>>,
     stop: mpsc::UnboundedSender<()>,
-    _data: TempDir,
+    pub data: TempDir,
 }
 
 impl Stage {
     /// One agent, who says hello.
     pub async fn set(session: impl Fn(&Opening) -> FakeModel + Send + Sync + 'static) -> Stage {
-        Stage::set_with(|_| {}, session).await
+        Stage::with(session, |_| {}).await
     }
 
-    /// As [`Stage::set`], with another configuration.
-    pub async fn set_with(
-        change: impl FnOnce(&mut Config),
+    /// The same, with other settings.
+    pub async fn with(
         session: impl Fn(&Opening) -> FakeModel + Send + Sync + 'static,
+        change: impl FnOnce(&mut Config),
     ) -> Stage {
         let settings = Settings::default();
         let carrier = FakeTwilio::start(settings.clone()).await.unwrap();
@@ -53,7 +53,7 @@ impl Stage {
         let (stop, stops) = mpsc::unbounded_channel();
         let stops = stream::unfold(stops, |mut stops| async { stops.recv().await.map(|()| ((), stops)) });
         let server = tokio::spawn(server.run(stops));
-        Stage { carrier, model, calls, base, server, stop, _data: data }
+        Stage { carrier, model, calls, base, server, stop, data }
     }
 
     /// As a signal does.
@@ -71,5 +71,37 @@ impl Stage {
     pub async fn stopped(self) -> (Calls, ModelServer) {
         self.server.await.unwrap().unwrap();
         (self.calls, self.model)
+    }
+}
+
+/// The control API, as whoever is on this machine.
+impl Stage {
+    pub async fn get(&self, path: &str) -> serde_json::Value {
+        let response = reqwest::get(format!("{}{path}", self.base)).await.unwrap();
+        response.json().await.unwrap()
+    }
+
+    pub async fn post(
+        &self,
+        path: &str,
+        body: Option<serde_json::Value>,
+        idempotency_key: Option<&str>,
+    ) -> (reqwest::StatusCode, serde_json::Value) {
+        let mut request = reqwest::Client::new().post(format!("{}{path}", self.base));
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        if let Some(key) = idempotency_key {
+            request = request.header("Idempotency-Key", key);
+        }
+        let response = request.send().await.unwrap();
+        (response.status(), response.json().await.unwrap())
+    }
+
+    /// Places a call, which has to be accepted.
+    pub async fn place(&self, wanted: serde_json::Value) -> serde_json::Value {
+        let (status, call) = self.post("/api/v1/calls", Some(wanted), None).await;
+        assert_eq!(status, reqwest::StatusCode::CREATED, "{call}");
+        call
     }
 }

@@ -2,11 +2,13 @@
 //! time, calls back, and has its REST API on a port of this machine.
 //!
 //! Relied on: twilio.com/docs/voice/twiml (what a document does), /docs/voice/media-streams, /docs/voice/api/call-resource
-//! (hang-up, status callbacks), /docs/usage/webhooks/webhooks-security. Left out: TLS, fallback URLs, outbound calls, and
-//! the verbs that [`twiml::Verb`] does not have.
+//! (hang-up, status callbacks), /docs/usage/webhooks/webhooks-security. Left out: TLS, fallback URLs, and the verbs that
+//! [`twiml::Verb`] does not have. Calls that the server places are in [`outbound`].
 //!
 //! Whatever the server under test does is written down in the [`CallReport`]; nothing it does makes this panic or wait
 //! without end.
+
+pub mod outbound;
 
 use std::collections::BTreeMap;
 use std::future;
@@ -37,6 +39,7 @@ use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 use super::signature::sign;
 use super::stream::{CallerStep, FakeStream, Sent, StreamEnd, StreamFacts, StreamOptions, StreamReport};
 use super::twiml::{self, Verb};
+use outbound::{Desk, Resource};
 
 /// The account, and how its carrier treats everybody.
 #[derive(Clone, Debug)]
@@ -171,7 +174,6 @@ pub enum EndedBy {
 /// A Twilio of one account. Its REST API ends with it.
 pub struct FakeTwilio {
     shared: Arc<Shared>,
-    http: reqwest::Client,
     api: SocketAddr,
     server: JoinHandle<()>,
 }
@@ -181,6 +183,10 @@ struct Shared {
     faults_left: AtomicU32,
     /// Calls and streams are numbered.
     named: AtomicU64,
+    /// For requests to the server.
+    http: reqwest::Client,
+    /// Where calls are placed.
+    desk: Desk,
     /// Calls that are, and calls that were: a hang-up is answered differently.
     calls: Mutex<BTreeMap<String, Registered>>,
 }
@@ -189,12 +195,19 @@ struct Registered {
     /// Set once, by whoever ends the call first.
     end: watch::Sender<Option<EndedBy>>,
     rest: Vec<RestRequest>,
+    resource: Resource,
 }
 
 impl FakeTwilio {
     /// Opens the REST API on a free port of the loopback interface.
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
+        // The only provider in the process; whoever comes second finds the first one's.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        // The server under test is on this machine: a proxy from the environment would only be in the way.
+        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
         let shared = Arc::new(Shared {
+            http,
+            desk: Desk::default(),
             faults_left: AtomicU32::new(settings.hang_up_fault.map_or(0, |(_, times)| times)),
             settings,
             named: AtomicU64::new(0),
@@ -203,18 +216,15 @@ impl FakeTwilio {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let api = listener.local_addr()?;
         let router = Router::new()
-            .route("/2010-04-01/Accounts/{account}/Calls/{call}", post(update_call))
+            .route("/2010-04-01/Accounts/{account}/Calls.json", post(outbound::create).get(outbound::list))
+            .route("/2010-04-01/Accounts/{account}/Calls/{call}", post(update_call).get(outbound::fetch))
             .route("/2010-04-01/Accounts/{account}/Calls/{call}/Recordings.json", post(create_recording))
             .with_state(Arc::clone(&shared));
         let server = tokio::spawn(async move {
             // Ends with the task; an error of one connection is that connection's.
             let _ = axum::serve(listener, router).await;
         });
-        // The only provider in the process; whoever comes second finds the first one's.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        // The server under test is on this machine: a proxy from the environment would only be in the way.
-        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
-        Ok(Self { shared, http, api, server })
+        Ok(Self { shared, api, server })
     }
 
     /// Origin of the REST API, in place of `https://api.twilio.com`.
@@ -234,63 +244,25 @@ impl FakeTwilio {
     ) -> CallReport {
         let call_sid = self.shared.name("CA");
         let (end, _) = watch::channel(None);
-        self.shared.calls().insert(call_sid.clone(), Registered { end: end.clone(), rest: Vec::new() });
+        let resource = Resource::new(&call_sid, from, to, "inbound");
+        self.shared.calls().insert(call_sid.clone(), Registered { end: end.clone(), rest: Vec::new(), resource });
         let public = self.shared.settings.public_origin.as_deref().unwrap_or(base).trim_end_matches('/');
         let zero = Instant::now();
         let post = Poster {
             shared: Arc::clone(&self.shared),
-            http: self.http.clone(),
             base: base.trim_end_matches('/').to_owned(),
             zero,
             limit: options.request_limit,
         };
-        let mut base_form = Vec::new();
-        for (name, value) in [
-            ("AccountSid", self.shared.settings.account_sid.as_str()),
-            ("ApiVersion", "2010-04-01"),
-            ("CallSid", &call_sid),
-            ("Called", to),
-            ("Caller", from),
-            ("Direction", "inbound"),
-            ("From", from),
-            ("To", to),
-        ] {
-            base_form.push((name.to_owned(), value.to_owned()));
-        }
-        base_form.extend(options.form.iter().cloned());
-        let run = Run {
-            post,
-            origin: public.to_owned(),
-            zero,
-            deadline: zero + options.limit,
-            options,
-            script,
-            end,
-            base_form,
-            progress: 0,
-            is_over: false,
-            background: JoinSet::new(),
-            report: CallReport {
-                call_sid,
-                streams: Vec::new(),
-                documents: Vec::new(),
-                callbacks: Vec::new(),
-                said: Vec::new(),
-                rest: Vec::new(),
-                answered_at: None,
-                ended_at: Duration::ZERO,
-                ended_by: EndedBy::Failure,
-                status: "queued",
-                problems: Vec::new(),
-            },
-        };
-        run.call().await
+        let parties = Parties { call_sid, from, to, direction: "inbound" };
+        Run::new(post, public.to_owned(), parties, script, options, end).call().await
     }
 }
 
 impl Drop for FakeTwilio {
     fn drop(&mut self) {
         self.server.abort();
+        self.shared.desk.close();
     }
 }
 
@@ -351,7 +323,17 @@ struct Run {
     is_over: bool,
     /// What goes on beside the call: callbacks, and sockets until they are closed.
     background: JoinSet<Aside>,
+    /// What is special about a call that the server placed.
+    placed: Option<outbound::Run>,
     report: CallReport,
+}
+
+/// Who calls whom.
+struct Parties<'a> {
+    call_sid: String,
+    from: &'a str,
+    to: &'a str,
+    direction: &'static str,
 }
 
 enum Aside {
@@ -367,6 +349,59 @@ enum Next {
 }
 
 impl Run {
+    fn new(
+        post: Poster,
+        origin: String,
+        parties: Parties<'_>,
+        script: Vec<CallerStep>,
+        options: CallOptions,
+        end: watch::Sender<Option<EndedBy>>,
+    ) -> Self {
+        let Parties { call_sid, from, to, direction } = parties;
+        let mut base_form = Vec::new();
+        for (name, value) in [
+            ("AccountSid", post.shared.settings.account_sid.as_str()),
+            ("ApiVersion", "2010-04-01"),
+            ("CallSid", &call_sid),
+            ("Called", to),
+            ("Caller", from),
+            ("Direction", direction),
+            ("From", from),
+            ("To", to),
+        ] {
+            base_form.push((name.to_owned(), value.to_owned()));
+        }
+        base_form.extend(options.form.iter().cloned());
+        let zero = post.zero;
+        Run {
+            post,
+            origin,
+            zero,
+            deadline: zero + options.limit,
+            options,
+            script,
+            end,
+            base_form,
+            progress: 0,
+            is_over: false,
+            background: JoinSet::new(),
+            placed: None,
+            report: CallReport {
+                call_sid,
+                streams: Vec::new(),
+                documents: Vec::new(),
+                callbacks: Vec::new(),
+                said: Vec::new(),
+                rest: Vec::new(),
+                answered_at: None,
+                ended_at: Duration::ZERO,
+                ended_by: EndedBy::Failure,
+                status: "queued",
+                problems: Vec::new(),
+            },
+        }
+    }
+
     async fn call(mut self) -> CallReport {
         self.progress("initiated");
         self.progress("ringing");
@@ -374,6 +409,11 @@ impl Run {
             Ok(url) => self.follow(url).await,
             Err(error) => self.fail(format!("11200: the base is no origin: {error}")),
         };
+        self.end(by).await
+    }
+
+    /// The call is over, by whoever was first; what goes on beside it is waited for.
+    async fn end(mut self, by: EndedBy) -> CallReport {
         end_call(&self.end, by);
         self.over();
         while let Some(aside) = self.background.join_next().await {
@@ -519,8 +559,10 @@ impl Run {
         }
         self.report.ended_at = self.zero.elapsed();
         self.report.ended_by = by;
+        let canceled = self.placed.is_some() && self.report.answered_at.is_none();
         match self.report.status {
-            "busy" | "no-answer" => self.progress(self.report.status),
+            "busy" | "no-answer" | "failed" | "canceled" => self.progress(self.report.status),
+            _ if canceled => self.progress("canceled"),
             _ => self.progress("completed"),
         }
     }
@@ -531,6 +573,12 @@ impl Run {
         self.report.status = if status == "initiated" { "queued" } else { status };
         let sequence = self.progress;
         self.progress += 1;
+        if let Some(registered) = self.post.shared.calls().get_mut(&self.report.call_sid) {
+            registered.resource.status = self.report.status;
+        }
+        if self.placed.as_ref().is_some_and(|placed| !placed.wants(status, self.is_over)) {
+            return;
+        }
         let Some(callback) = &self.options.status_callback else { return };
         let url = match Url::parse(&self.origin).and_then(|origin| origin.join(callback)) {
             Ok(url) => url,
@@ -546,6 +594,13 @@ impl Run {
             let talked = self.report.answered_at.map_or(Duration::ZERO, |at| self.report.ended_at - at);
             form.push(("CallDuration".into(), talked.as_secs().to_string()));
             form.push(("Duration".into(), talked.as_secs().div_ceil(60).to_string()));
+        }
+        if let Some(placed) = &self.placed {
+            form.extend(placed.sip_response(self.is_over));
+            for delay in placed.deliveries(sequence) {
+                self.call_back_later(delay, url.clone(), form.clone());
+            }
+            return;
         }
         self.call_back(url, form);
     }
@@ -704,7 +759,6 @@ impl Run {
 #[derive(Clone)]
 struct Poster {
     shared: Arc<Shared>,
-    http: reqwest::Client,
     /// Where the server really is.
     base: String,
     zero: Instant,
@@ -719,6 +773,7 @@ impl Poster {
         let signature = sign(&self.shared.settings.auth_token, url.as_str(), &form);
         let answer = async {
             let mut response = self
+                .shared
                 .http
                 .post(self.local(&url))
                 .header("X-Twilio-Signature", signature)
@@ -782,7 +837,9 @@ async fn update_call(
     if !authorized(&shared.settings, &headers) {
         return refusal(StatusCode::UNAUTHORIZED, 20003, "Authenticate");
     }
-    let hang_up = form.iter().any(|(name, value)| name == "Status" && value == "completed");
+    let asked_for = |status| form.iter().any(|(name, value)| name == "Status" && value == status);
+    let canceled = asked_for("canceled");
+    let hang_up = canceled || asked_for("completed");
     let fault = if hang_up { take_fault(&shared) } else { None };
     let answer = {
         let mut calls = shared.calls();
@@ -796,10 +853,12 @@ async fn update_call(
                 Some(refusal(StatusCode::BAD_REQUEST, 21220, "Call is not in-progress. Cannot redirect."))
             }
             None => {
+                // A call that was answered is not canceled any more.
+                let hang_up = hang_up && !(canceled && registered.resource.status == "in-progress");
                 if hang_up {
                     end_call(&registered.end, EndedBy::Rest);
                 }
-                let status = if hang_up { "completed" } else { "in-progress" };
+                let status = if hang_up { "completed" } else { registered.resource.status };
                 Some((StatusCode::OK, Json(json!({ "sid": call, "account_sid": account, "status": status }))))
             }
         };

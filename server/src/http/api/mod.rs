@@ -1,0 +1,159 @@
+//! The control API. Every error is problem JSON (RFC 9457) and says what to do; every answer about a call is its record,
+//! or, while it goes on, the part of it that is known.
+
+mod list;
+mod place;
+mod strict;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{ConnectInfo, Path, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use call::{Input, OperatorInput};
+use serde::Serialize;
+use subtle::ConstantTimeEq;
+use uuid::Uuid;
+
+use super::problem::Problem;
+use super::{App, is_local};
+use crate::outbound::Progress;
+use crate::record::CallFacts;
+
+pub(crate) fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/api/v1/calls", get(list::calls).post(place::call))
+        .route("/api/v1/calls/{id}", get(call))
+        .route("/api/v1/calls/{id}/hangup", post(hang_up))
+}
+
+/// What is known of a call that goes on. The names are those of its record.
+#[derive(Serialize)]
+struct LiveCall {
+    #[serde(flatten)]
+    facts: CallFacts,
+    progress: LiveProgress,
+    /// `null`, which is how live calls are told from those that are over.
+    ended_at: (),
+}
+
+#[derive(Clone, Copy, Serialize)]
+#[serde(untagged)]
+enum LiveProgress {
+    Placed(Progress),
+    Connected(Connected),
+}
+
+/// The carrier's document was fetched: the call has its driver.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Connected {
+    Connected,
+}
+
+impl LiveCall {
+    fn find(app: &App, id: Uuid) -> Option<Self> {
+        let facts = app.calls.facts(id)?;
+        Some(LiveCall { progress: LiveProgress::of(app, id), facts, ended_at: () })
+    }
+}
+
+impl LiveProgress {
+    fn of(app: &App, id: Uuid) -> Self {
+        app.outbound.progress(id).map_or(LiveProgress::Connected(Connected::Connected), LiveProgress::Placed)
+    }
+}
+
+/// A call's record; while it goes on, what is known of it.
+async fn call(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    authorize(&app, peer, &headers)?;
+    let id = call_id(id)?;
+    if let Some(live) = LiveCall::find(&app, id) {
+        return Ok(Json(live).into_response());
+    }
+    match record(&app, id).await? {
+        Some(json) => Ok(([(CONTENT_TYPE, "application/json")], json).into_response()),
+        None => Err(unknown_call()),
+    }
+}
+
+/// Ends a call now, or takes back one that rings. The answer does not wait for the end.
+async fn hang_up(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    authorize(&app, peer, &headers)?;
+    let id = call_id(id)?;
+    let live = LiveCall::find(&app, id);
+    if app.outbound.hang_up(id) {
+        return Ok((StatusCode::ACCEPTED, Json(live)).into_response());
+    }
+    match app.calls.tell_id(id, Input::Operator(OperatorInput::HangUp)) {
+        Some(true) => Ok((StatusCode::ACCEPTED, Json(live)).into_response()),
+        Some(false) => {
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "The call does not listen now. Try again in a second."))
+        }
+        None if record(&app, id).await?.is_some() => {
+            Err(Problem::new(StatusCode::CONFLICT, "The call has ended already."))
+        }
+        None => Err(unknown_call()),
+    }
+}
+
+/// The record of a call that is over, from memory, the database, or, should the database not have it, its folder.
+async fn record(app: &App, id: Uuid) -> Result<Option<String>, Problem> {
+    if let Some(record) = app.calls.record(id) {
+        return serde_json::to_string(&*record).map(Some).map_err(unreadable);
+    }
+    if let Some(json) = app.store.record(id).await.map_err(unreadable)? {
+        return Ok(Some(json));
+    }
+    let json = crate::record::Folder::of(&app.config.data, id).record().await.map_err(unreadable)?;
+    json.map(String::from_utf8).transpose().map_err(unreadable)
+}
+
+fn call_id(id: Result<Path<String>, PathRejection>) -> Result<Uuid, Problem> {
+    id.ok().and_then(|Path(id)| id.parse().ok()).ok_or_else(unknown_call)
+}
+
+fn unknown_call() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "There is no such call.")
+}
+
+fn unreadable(error: impl std::fmt::Display) -> Problem {
+    tracing::error!(%error, "the calls that are kept cannot be read");
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "The calls that are kept cannot be read; the server's log says why.",
+    )
+}
+
+/// With the key; without one configured, from this machine only.
+fn authorize(app: &App, peer: SocketAddr, headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(key) = &app.config.api_key else {
+        return if is_local(peer, headers) {
+            Ok(())
+        } else {
+            let detail = "The API answers on loopback only, until PATCHCORD_API_KEY is set.";
+            Err(Problem::new(StatusCode::FORBIDDEN, detail))
+        };
+    };
+    let given = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    if given.is_some_and(|given| given.ct_eq(key.reveal().as_bytes()).into()) {
+        return Ok(());
+    }
+    let detail = "Send PATCHCORD_API_KEY's value as Authorization: Bearer.";
+    Err(Problem::new(StatusCode::UNAUTHORIZED, detail))
+}
