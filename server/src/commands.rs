@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use call::Outcome;
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::{Client, Method, Response, StatusCode, Url};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -87,17 +87,28 @@ impl Commands {
         }
     }
 
+    /// What the carrier knows of our account, whatever the status of its answer.
+    pub(crate) async fn account(&self) -> Result<Response, String> {
+        self.ask_carrier(Method::GET, ".json", &[]).await
+    }
+
     async fn post_to_carrier(&self, path: &str, form: &[(&str, &str)]) -> Result<Response, String> {
+        self.ask_carrier(Method::POST, &format!("/{path}"), form).await
+    }
+
+    /// `path` goes on where the account's name ends.
+    async fn ask_carrier(&self, method: Method, path: &str, form: &[(&str, &str)]) -> Result<Response, String> {
         let (Some(sid), Some(token)) = (&self.twilio.account_sid, &self.twilio.auth_token) else {
             return Err("TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN are not set".to_owned());
         };
         let url: Url = self
             .twilio
             .api_url
-            .join(&format!("2010-04-01/Accounts/{sid}/{path}"))
+            .join(&format!("2010-04-01/Accounts/{sid}{path}"))
             .map_err(|error| error.to_string())?;
-        let request =
-            self.http.post(url).timeout(self.twilio.api_timeout).basic_auth(sid, Some(token.reveal())).form(form);
+        let request = self.http.request(method.clone(), url);
+        let request = request.timeout(self.twilio.api_timeout).basic_auth(sid, Some(token.reveal()));
+        let request = if method == Method::GET { request } else { request.form(form) };
         request.send().await.map_err(cause)
     }
 }
@@ -117,7 +128,7 @@ async fn is_over(status: StatusCode, response: Response) -> bool {
 }
 
 /// `None` if it is longer than `max` bytes.
-async fn body_of(mut response: Response, max: usize) -> Result<Option<String>, reqwest::Error> {
+pub(crate) async fn body_of(mut response: Response, max: usize) -> Result<Option<String>, reqwest::Error> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > max {
@@ -129,7 +140,7 @@ async fn body_of(mut response: Response, max: usize) -> Result<Option<String>, r
 }
 
 /// The innermost reason, without the URL, which names the call or has a tool's secret in it.
-fn cause(error: reqwest::Error) -> String {
+pub(crate) fn cause(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut cause: &dyn std::error::Error = &error;
     while let Some(source) = cause.source() {

@@ -101,6 +101,8 @@ fn describe(error: &Error) -> String {
 /// # Errors
 /// If the file cannot be read or has no certificate.
 pub(crate) fn tls(ca_file: Option<&Path>) -> anyhow::Result<Arc<rustls::ClientConfig>> {
+    // The only provider in the process; whoever comes second finds the first one's.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut roots = rustls::RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     if let Some(path) = ca_file {
         let unusable = || format!("openai.ca_file: {} has to be PEM with certificates", path.display());
