@@ -29,7 +29,6 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// From a call's last status to its record.
 const RECORD_MAX: Duration = Duration::from_secs(10);
 
-
 const KEY: &str = "check";
 const FROM: &str = "+15005550001";
 
@@ -115,7 +114,9 @@ impl Stage {
             Err(why) => Err(why),
         };
         report.add(match once {
-            Ok(()) => Finding::ok("sockets", "webhooks that came twice were answered with the same bytes: one call (N3)"),
+            Ok(()) => {
+                Finding::ok("sockets", "webhooks that came twice were answered with the same bytes: one call (N3)")
+            }
             Err(why) => Finding::fail("sockets", format!("webhooks that come twice (N3): {why}"), please),
         });
         report.add(match self.call().await {
@@ -148,9 +149,8 @@ impl Stage {
     /// The same webhook, two at once and one after.
     async fn deliver_twice(&self) -> Result<String, String> {
         let form = self.form("ringing");
-        let deliver = || async {
-            self.post("/twilio/voice", &form).await?.text().await.map_err(|error| error.to_string())
-        };
+        let deliver =
+            || async { self.post("/twilio/voice", &form).await?.text().await.map_err(|error| error.to_string()) };
         let (one, two) = tokio::join!(deliver(), deliver());
         let (one, two, three) = (one?, two?, deliver().await?);
         if one != two || one != three {
