@@ -60,7 +60,7 @@ async fn model(config: &Config, agent: &Agent, tls: std::sync::Arc<rustls::Clien
     let began = Instant::now();
     let connection = match endpoint.connect().await {
         Ok(connection) => connection,
-        Err(refused) if refused.why.contains("401") => {
+        Err(refused) if refused.status == Some(401) => {
             let what = format!("{name}: {host} rejected the key");
             return Finding::fail("model", what, "set OPENAI_API_KEY to one that is valid");
         }
