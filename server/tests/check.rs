@@ -149,15 +149,8 @@ async fn o6_keys_that_are_not_like_keys() {
     world.set("OPENAI_API_KEY", "sk with a space");
     world.set("TWILIO_ACCOUNT_SID", "SK0123");
     world.set("PATCHCORD_API_KEY", "1234");
-    let report = world.check_with(
-        Args {
-            config: Some(world.file("twilio = { verify = \"unless-loopback\" }")),
-            offline: true,
-            ..Args::default()
-        },
-        &[],
-    );
-    let report = report.await;
+    let file = world.file("twilio = { verify = \"unless-loopback\" }");
+    let report = world.doctor(Args { config: Some(file), offline: true, ..Args::default() }).await;
     for words in [
         "OPENAI_API_KEY is not like",
         "TWILIO_ACCOUNT_SID is not AC",
@@ -334,4 +327,40 @@ fn o6_a_rule_that_is_broken_is_named() {
     assert_eq!(verdict.rule, "A3");
     world.ended = world.ended.map(|(at, _)| (at, EndReason::Fault));
     assert!((scenarios::of_this_build()[0].expect)(&world).is_err());
+}
+
+/// Whatever an agent's settings are, as long as they are allowed: what the check says of it is not a false alarm. Each
+/// limit in turn at its least and at its most.
+#[test]
+fn o6_no_setting_makes_a_call_break_a_rule() {
+    let read = |text: &str| {
+        let find = |name: &str| match name {
+            "OPENAI_API_KEY" | "TWILIO_ACCOUNT_SID" | "TWILIO_AUTH_TOKEN" => Some("x".to_owned()),
+            _ => None,
+        };
+        Config::parse(&format!("[defaults]\n{text}"), &find).ok().map(|config| config.agents[0].call_config())
+    };
+    let reference = patchcord::config::reference();
+    let agents = reference.split("\n## Agents\n").nth(1).unwrap();
+    let mut settings = vec![
+        "greeting = \"Hello.\"".to_owned(),
+        "turns = \"model\"\nhold = false".to_owned(),
+        "hold = false".to_owned(),
+        "greeting = \"Hello.\"\nprotect_greeting = \"all\"".to_owned(),
+        "farewell_languages = [\"he\"]".to_owned(),
+        "group_frames = 3\nlead_ms = 60".to_owned(),
+        "silence_max_ms = 0".to_owned(),
+    ];
+    for row in agents.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let numbers = cells[2].split(' ').filter(|word| word.parse::<u64>().is_ok());
+        settings.extend(numbers.map(|number| format!("{} = {number}", cells[0].trim_matches(['|', ' ', '`']))));
+    }
+    let mut held = 0;
+    for text in &settings {
+        let Some(config) = read(text) else { continue };
+        held += 1;
+        scenarios::of_agent("a", config).run().map_err(|why| println!("{text}: {why}")).ok();
+    }
+    assert!(held > 80, "{held} of {settings:?}");
 }

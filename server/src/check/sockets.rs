@@ -59,6 +59,8 @@ struct Stage {
     base: String,
     /// As it is known to the public.
     origin: String,
+    /// Whether that is what is configured.
+    is_public: bool,
     /// A number that the agent answers.
     number: String,
     server: tokio::task::JoinHandle<anyhow::Result<()>>,
@@ -69,6 +71,7 @@ struct Stage {
 impl Stage {
     async fn set(config: Option<&Config>) -> anyhow::Result<Self> {
         let mut config = config.cloned().unwrap_or_default();
+        let is_public = config.public_url.is_some();
         let origin = config.public_url.as_ref().map_or(ORIGIN, |url| url.as_str()).trim_end_matches('/').to_owned();
         let settings = Settings { public_origin: Some(origin.clone()), ..Settings::default() };
         let carrier = FakeTwilio::start(settings.clone()).await?;
@@ -96,7 +99,21 @@ impl Stage {
             let _ = stopped.await;
         }));
         let client = Client::builder().no_proxy().build()?;
-        Ok(Stage { carrier, settings, model, client, calls, agent, base, origin, number, server, stop, _data: data })
+        Ok(Stage {
+            carrier,
+            settings,
+            model,
+            client,
+            calls,
+            agent,
+            base,
+            origin,
+            is_public,
+            number,
+            server,
+            stop,
+            _data: data,
+        })
     }
 
     async fn examine(self, report: &mut Report) {
@@ -104,7 +121,10 @@ impl Stage {
         let document = self.deliver_twice().await;
         match &document {
             Ok(document) => match self.read_twiml(document) {
-                Ok(url) => report.add(Finding::ok("twiml", format!("the answer leads the carrier to {url}"))),
+                Ok(url) => {
+                    let example = if self.is_public { "" } else { ", for example: there is no public_url" };
+                    report.add(Finding::ok("twiml", format!("the answer leads the carrier to {url}{example}")));
+                }
                 Err(why) => report.add(Finding::fail("twiml", why, "check PATCHCORD_PUBLIC_URL")),
             },
             Err(why) => report.add(Finding::fail("twiml", format!("no document: {why}"), please)),
