@@ -87,20 +87,27 @@ impl Commands {
         }
     }
 
+    /// What the carrier knows of our account, whatever the status of its answer.
+    pub(crate) async fn account(&self) -> Result<Response, String> {
+        self.at_carrier(Method::GET, ".json")?.send().await.map_err(cause)
+    }
+
     async fn post_to_carrier(&self, path: &str, form: &[(&str, &str)]) -> Result<Response, String> {
         self.carrier(Method::POST, path)?.form(form).send().await.map_err(cause)
     }
 
     /// A request to the account's part of the carrier's REST API.
     pub(crate) fn carrier(&self, method: Method, path: &str) -> Result<RequestBuilder, String> {
+        self.at_carrier(method, &format!("/{path}"))
+    }
+
+    /// `path` goes on where the account's name ends.
+    fn at_carrier(&self, method: Method, path: &str) -> Result<RequestBuilder, String> {
         let (Some(sid), Some(token)) = (&self.twilio.account_sid, &self.twilio.auth_token) else {
             return Err("TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN are not set".to_owned());
         };
-        let url: Url = self
-            .twilio
-            .api_url
-            .join(&format!("2010-04-01/Accounts/{sid}/{path}"))
-            .map_err(|error| error.to_string())?;
+        let url: Url =
+            self.twilio.api_url.join(&format!("2010-04-01/Accounts/{sid}{path}")).map_err(|error| error.to_string())?;
         let request = self.http.request(method, url).timeout(self.twilio.api_timeout);
         Ok(request.basic_auth(sid, Some(token.reveal())))
     }

@@ -5,6 +5,7 @@
 pub mod agent;
 mod calls;
 mod carrier;
+pub mod check;
 mod commands;
 pub mod config;
 pub mod demo;
@@ -54,6 +55,17 @@ pub async fn run(config: Config, listener: TcpListener, stops: impl Stream<Item 
     Server::new(config, listener)?.run(stops).await
 }
 
+/// For REST and tools.
+fn http_client(tls: &rustls::ClientConfig) -> anyhow::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls.clone())
+        .connect_timeout(HTTP_CONNECT_MAX)
+        // Neither the carrier nor a tool sends us elsewhere, and a secret is not for whoever it would be.
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .context("no HTTP client")
+}
+
 /// A server that is ready to run.
 pub struct Server {
     app: Arc<App>,
@@ -65,21 +77,13 @@ impl Server {
     /// # Errors
     /// If something that the configuration names cannot be used.
     pub fn new(config: Config, listener: TcpListener) -> anyhow::Result<Self> {
-        // The only provider in the process; a second server in it finds the first one's.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let address = listener.local_addr().context("the listener has no address")?;
         let public_url = match &config.public_url {
             Some(url) => url.clone(),
             None => Url::parse(&format!("http://{address}")).context("the listener's address makes no URL")?,
         };
         let tls = model::tls(config.openai.ca_file.as_deref())?;
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured((*tls).clone())
-            .connect_timeout(HTTP_CONNECT_MAX)
-            // Neither the carrier nor a tool sends us elsewhere, and a secret is not for whoever it would be.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .context("no HTTP client")?;
+        let client = http_client(&tls)?;
         let database =
             config.database.as_ref().map_or_else(|| config.data.join(store::FILE), |database| database.0.clone());
         let store = Store::new(&database, &config.data);
@@ -94,6 +98,7 @@ impl Server {
             store,
             tls,
             draining: AtomicBool::new(false),
+            instance: uuid::Uuid::now_v7().to_string(),
             config,
         };
         Ok(Server { app: Arc::new(app), listener, address })
@@ -116,6 +121,7 @@ impl Server {
     pub async fn run(self, stops: impl Stream<Item = ()>) -> anyhow::Result<()> {
         let Server { app, listener, address } = self;
         app.store.open().await?;
+        tracing::info!("audio settings: {}", app.config.audio_settings());
         tracing::info!(%address, public_url = %app.public_url, agents = app.config.agents.len(), "listening");
         // Frames of 20 ms must not wait to be grouped.
         let listener = listener.tap_io(|stream| {

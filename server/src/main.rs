@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use futures_util::{Stream, stream};
-use patchcord::{Config, config, demo, dial, init, log, replay};
+use patchcord::{Config, check, config, demo, dial, init, log, replay};
 use tokio::net::TcpListener;
 
 /// Answers the phone with an AI agent.
@@ -20,6 +20,8 @@ struct Cli {
 enum Command {
     /// Run the server.
     Serve(Serve),
+    /// Look for all that is wrong with configuration, accounts, network and this build.
+    Check(check::Args),
     /// Write a commented configuration to start from.
     Init(init::Args),
     /// Make a whole phone call on this machine, without account or key.
@@ -46,12 +48,17 @@ struct Serve {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    // The demo tells its own story; what is wrong with it is still said.
-    let quiet = matches!(cli.command, Command::Demo(_) | Command::Call(_)).then(|| "warn".to_owned());
+    // These tell their own story. What is wrong with them is still said; the check says so itself.
+    let quiet = match cli.command {
+        Command::Demo(_) | Command::Call(_) => Some("warn".to_owned()),
+        Command::Check(_) => Some("off".to_owned()),
+        Command::Serve(_) | Command::Init(_) | Command::Replay(_) => None,
+    };
     let done = match log::init(&|name| env(name).or_else(|| quiet.clone().filter(|_| name == "PATCHCORD_LOG"))) {
         Err(error) => Err(error),
         Ok(()) => match cli.command {
             Command::Serve(args) => serve(args).await.map(|()| true),
+            Command::Check(args) => Ok(check::run(args, &env).await),
             Command::Init(args) => init::run(&args).map(|()| true),
             Command::Demo(args) => demo::run(args).await,
             Command::Call(args) => dial::run(args, &env).await,

@@ -40,6 +40,8 @@ pub(crate) struct Endpoint {
 pub(crate) struct Refused {
     /// Another attempt is useless (R9).
     pub fatal: bool,
+    /// What it answered over HTTP, if it did.
+    pub status: Option<u16>,
     pub why: String,
 }
 
@@ -74,8 +76,10 @@ impl Endpoint {
         );
         match tokio::time::timeout(self.connect_timeout, connect).await {
             Ok(Ok((connection, _))) => Ok(connection),
-            Ok(Err(error)) => Err(Refused { fatal: is_fatal(&error), why: describe(&error) }),
-            Err(_) => Err(Refused { fatal: false, why: format!("no answer within {:?}", self.connect_timeout) }),
+            Ok(Err(error)) => Err(Refused { fatal: is_fatal(&error), status: status(&error), why: describe(&error) }),
+            Err(_) => {
+                Err(Refused { fatal: false, status: None, why: format!("no answer within {:?}", self.connect_timeout) })
+            }
         }
     }
 }
@@ -86,6 +90,13 @@ fn is_fatal(error: &Error) -> bool {
         Error::Http(response) => matches!(response.status().as_u16(), 401 | 403 | 404),
         Error::Url(_) => true,
         _ => false,
+    }
+}
+
+fn status(error: &Error) -> Option<u16> {
+    match error {
+        Error::Http(response) => Some(response.status().as_u16()),
+        _ => None,
     }
 }
 
@@ -101,6 +112,8 @@ fn describe(error: &Error) -> String {
 /// # Errors
 /// If the file cannot be read or has no certificate.
 pub(crate) fn tls(ca_file: Option<&Path>) -> anyhow::Result<Arc<rustls::ClientConfig>> {
+    // The only provider in the process; whoever comes second finds the first one's.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut roots = rustls::RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     if let Some(path) = ca_file {
         let unusable = || format!("openai.ca_file: {} has to be PEM with certificates", path.display());

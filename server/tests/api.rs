@@ -314,8 +314,8 @@ fn serve(carrier: &FakeTwilio, data: &Path) -> (Calls, String, oneshot::Sender<(
     let server = Server::new(config, TcpListener::from_std(listener).unwrap()).unwrap();
     let (calls, base) = (server.calls(), format!("http://{}", server.address()));
     let (stop, stopped) = oneshot::channel();
-    let server = tokio::spawn(server.run(async {
+    let server = tokio::spawn(server.run(futures_util::stream::once(async {
         let _ = stopped.await;
-    }));
+    })));
     (calls, base, stop, server)
 }

@@ -132,6 +132,12 @@ impl Plan {
 
     /// Has the call happen, and judges it.
     pub fn run(&self) -> Run {
+        let (world, verdict) = self.happen();
+        Run { trace: world.trace, verdict }
+    }
+
+    /// As [`Plan::run`], for who wants to look at the call itself too.
+    pub fn happen(&self) -> (World, Result<Facts, Violation>) {
         let mut world = World::new(self.setup());
         let ran = catch_unwind(AssertUnwindSafe(|| {
             world.run(LONGEST);
@@ -146,7 +152,7 @@ impl Plan {
                 Err(Violation { rule: "panic", what: what.unwrap_or_default(), at: world.now() })
             }
         };
-        Run { trace: world.trace, verdict }
+        (world, verdict)
     }
 
     fn setup(&self) -> Setup {

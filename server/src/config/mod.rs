@@ -207,6 +207,24 @@ impl Config {
         Reader::new(FILE, text, env).config()
     }
 
+    /// The audio settings in one line (O3); where agents differ, each kind with their names.
+    pub(crate) fn audio_settings(&self) -> String {
+        let mut kinds: Vec<(Audio, Vec<&str>)> = Vec::new();
+        for agent in &self.agents {
+            match kinds.iter_mut().find(|(audio, _)| *audio == agent.audio) {
+                Some((_, names)) => names.push(&agent.name),
+                None => kinds.push((agent.audio, vec![&agent.name])),
+            }
+        }
+        match &kinds[..] {
+            [(audio, _)] => audio.to_string(),
+            several => {
+                let kinds = several.iter().map(|(audio, names)| format!("{}: {audio}", names.join(", ")));
+                kinds.collect::<Vec<_>>().join("; ")
+            }
+        }
+    }
+
     /// The agent that answers this called number.
     pub fn agent_for(&self, called: &str) -> Option<&Agent> {
         let by_number = |agent: &&Agent| agent.numbers.iter().any(|number| number == called);

@@ -32,6 +32,9 @@ const BODY_MAX: usize = 64 * 1024;
 /// From a request's head to our answer. The carrier gives up after 15 s.
 const REQUEST_MAX: Duration = Duration::from_secs(10);
 
+/// Header of `/healthz` that tells one running server from another.
+pub(crate) const INSTANCE: &str = "patchcord-instance";
+
 /// What every request may look at.
 pub(crate) struct App {
     pub config: Config,
@@ -45,6 +48,8 @@ pub(crate) struct App {
     pub commands: Commands,
     pub tls: Arc<rustls::ClientConfig>,
     pub draining: AtomicBool,
+    /// Of [`INSTANCE`]: means nothing, and is another after each start.
+    pub instance: String,
 }
 
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -56,7 +61,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/twilio/stream-status", post(twilio::stream_status))
         .route("/twilio/amd", post(twilio::amd))
         .merge(api::router())
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "There is nothing at this path.") })
         .method_not_allowed_fallback(|| async {
@@ -65,6 +70,11 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(from_fn(in_time))
         .with_state(app)
+}
+
+/// That we run; and which one we are, so that `patchcord check` knows whether the public URL leads to us.
+async fn healthy(State(app): State<Arc<App>>) -> Response {
+    ([(INSTANCE, app.instance.as_str())], "ok\n").into_response()
 }
 
 /// Whether we may be sent calls.

@@ -21,7 +21,8 @@ use axum::Json;
 use axum::Router;
 use axum::extract::{Form, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::routing::post;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::{SinkExt, StreamExt};
@@ -53,6 +54,8 @@ pub struct Settings {
     pub public_origin: Option<String>,
     /// What becomes of the first hang-up requests, and of how many.
     pub hang_up_fault: Option<(HangUpFault, u32)>,
+    /// How far its clock is ahead of ours, in seconds; negative if it is behind.
+    pub clock_ahead_s: i64,
 }
 
 impl Default for Settings {
@@ -62,6 +65,7 @@ impl Default for Settings {
             auth_token: "0123456789abcdef0123456789abcdef".into(),
             public_origin: None,
             hang_up_fault: None,
+            clock_ahead_s: 0,
         }
     }
 }
@@ -216,6 +220,7 @@ impl FakeTwilio {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let api = listener.local_addr()?;
         let router = Router::new()
+            .route("/2010-04-01/Accounts/{account}", get(show_account))
             .route("/2010-04-01/Accounts/{account}/Calls.json", post(outbound::create).get(outbound::list))
             .route("/2010-04-01/Accounts/{account}/Calls/{call}", post(update_call).get(outbound::fetch))
             .route("/2010-04-01/Accounts/{account}/Calls/{call}/Recordings.json", post(create_recording))
@@ -823,6 +828,21 @@ impl Poster {
 // The REST API.
 
 type Answer = (StatusCode, Json<Value>);
+
+/// The account itself (twilio.com/docs/iam/api/account), dated by this Twilio's clock.
+async fn show_account(State(shared): State<Arc<Shared>>, Path(account): Path<String>, headers: HeaderMap) -> Response {
+    let settings = &shared.settings;
+    let answer = if account.strip_suffix(".json") != Some(&settings.account_sid) {
+        refusal(StatusCode::NOT_FOUND, 20404, "not found")
+    } else if !authorized(settings, &headers) {
+        refusal(StatusCode::UNAUTHORIZED, 20003, "Authenticate")
+    } else {
+        (StatusCode::OK, Json(json!({ "sid": settings.account_sid, "status": "active", "type": "Full" })))
+    };
+    let now = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(settings.clock_ahead_s);
+    let date = now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    ([(header::DATE, date)], answer).into_response()
+}
 
 /// POST `/Calls/{sid}.json`: of its fields, only `Status=completed` does anything here.
 async fn update_call(

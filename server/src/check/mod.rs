@@ -1,0 +1,161 @@
+//! `patchcord check`: the doctor of a configuration, and the release gate of a build (O6).
+//!
+//! The doctor looks at what is configured and at who has to be reached; the gate has this very build hold calls, in
+//! virtual time (`scenarios.rs`) and over sockets (`sockets.rs`), and judges them from outside. Everything has a time
+//! limit, nothing shows a secret, and nothing costs money: the model is configured and asked for nothing.
+
+mod finding;
+mod network;
+mod place;
+pub mod scenarios;
+mod sockets;
+
+use std::path::PathBuf;
+
+use crate::config::{Config, FILE, Mistakes, Verify};
+
+pub use finding::{Finding, Level, Report, Telling};
+use scenarios::Scenario;
+
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Args {
+    /// Configuration file [default: patchcord.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print what others may parse.
+    #[arg(long)]
+    pub json: bool,
+    /// Look at nothing outside this machine.
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// Whether calls can be answered.
+pub async fn run(args: Args, env: &(dyn Fn(&str) -> Option<String> + Sync)) -> bool {
+    let telling = if args.json { Telling::Json } else { Telling::Lines };
+    let report = examine(&args, env, &scenarios::of_this_build(), telling).await;
+    report.close();
+    report.is_good()
+}
+
+/// Everything that [`run`] looks at, with these calls of the build.
+pub async fn examine(
+    args: &Args,
+    env: &(dyn Fn(&str) -> Option<String> + Sync),
+    scenarios: &[Scenario],
+    telling: Telling,
+) -> Report {
+    let mut report = Report::new(telling);
+    let config = doctor(args, env, &mut report).await;
+    gate(config.as_ref(), scenarios, &mut report).await;
+    report
+}
+
+/// Looks at what is configured, and at who has to be reached. `None`: the configuration has mistakes.
+pub async fn doctor(args: &Args, env: &(dyn Fn(&str) -> Option<String> + Sync), report: &mut Report) -> Option<Config> {
+    let file = args.config.clone().or_else(|| Some(PathBuf::from(FILE)).filter(|path| path.exists()));
+    let config = match Config::load(file.as_deref(), env) {
+        Ok(config) => {
+            let from = file.map_or("no file, the environment only".to_owned(), |file| file.display().to_string());
+            let agents = match config.agents.len() {
+                1 => "1 agent".to_owned(),
+                more => format!("{more} agents"),
+            };
+            report.add(Finding::ok("config", format!("{from}: {agents}, at most {} calls", config.max_calls)));
+            config
+        }
+        Err(Mistakes(mistakes)) => {
+            for mistake in mistakes {
+                report.add(Finding {
+                    level: Level::Fail,
+                    about: "config",
+                    found: mistake,
+                    // Each mistake says it itself.
+                    advice: None,
+                });
+            }
+            let why = "the configuration has mistakes, so nothing that depends on it was looked at";
+            report.add(Finding::warn("config", why, "mend it and check again"));
+            return None;
+        }
+    };
+    accounts(&config, report);
+    report.add(Finding::ok("audio", config.audio_settings()));
+    report.add(place::data_folder(&config.data));
+    if args.offline {
+        let what = "--offline: model, carrier, clock and public URL were not looked at";
+        report.add(Finding::warn("network", what, "leave it out before going live"));
+    } else {
+        network::examine(&config, report).await;
+    }
+    Some(config)
+}
+
+/// Has this build hold these calls, one with the settings of each agent, and some over sockets.
+pub async fn gate(config: Option<&Config>, scenarios: &[Scenario], report: &mut Report) {
+    for scenario in scenarios {
+        report.add(simulated(scenario));
+    }
+    for agent in config.into_iter().flat_map(|config| &config.agents) {
+        report.add(simulated(&scenarios::of_agent(&agent.name, agent.call_config())));
+    }
+    sockets::examine(config, report).await;
+}
+
+fn simulated(scenario: &Scenario) -> Finding {
+    let what = format!("{} ({})", scenario.what, scenario.rules);
+    match scenario.run() {
+        Ok(()) => Finding::ok("simulated", what),
+        Err(why) => {
+            let advice = "this build is not to be let near a telephone; please report it";
+            Finding::fail("simulated", format!("{what}: {why}"), advice)
+        }
+    }
+}
+
+/// Are the accounts there, and what they look like? What is missing altogether is a mistake of the configuration.
+fn accounts(config: &Config, report: &mut Report) {
+    let hex = |text: &str, digits: usize| text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let check = "compare it with the vendor's console; a space or line end may have come with it";
+    match &config.openai.key {
+        None => report.add(Finding::warn("keys", "no OPENAI_API_KEY", "right only if the model's endpoint wants none")),
+        Some(key) if key.reveal().starts_with("sk-") && key.reveal().bytes().all(|byte| byte.is_ascii_graphic()) => {
+            report.add(Finding::ok("keys", "OPENAI_API_KEY is there"));
+        }
+        Some(_) => report.add(Finding::warn("keys", "OPENAI_API_KEY is not like one of OpenAI's, sk-…", check)),
+    }
+    match (&config.twilio.account_sid, &config.twilio.auth_token) {
+        (Some(sid), Some(token)) => {
+            if sid.strip_prefix("AC").is_none_or(|rest| !hex(rest, 32)) {
+                report.add(Finding::warn("keys", "TWILIO_ACCOUNT_SID is not AC and 32 hexadecimal digits", check));
+            } else if !hex(token.reveal(), 32) {
+                report.add(Finding::warn("keys", "TWILIO_AUTH_TOKEN is not 32 hexadecimal digits", check));
+            } else {
+                report.add(Finding::ok("keys", "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN are there"));
+            }
+        }
+        _ => report.add(Finding::warn(
+            "keys",
+            "no carrier account, so calls can only be tried out on this machine",
+            "set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN",
+        )),
+    }
+    if config.twilio.verify == Verify::UnlessLoopback {
+        report.add(Finding::warn(
+            "keys",
+            "unsigned webhooks from this machine are believed, also those that a tunnel on it passes on without headers",
+            "leave out `verify` in [twilio] before going live",
+        ));
+    }
+    match &config.api_key {
+        Some(key) if key.reveal().len() < API_KEY_LEAST => {
+            let what = format!("PATCHCORD_API_KEY is shorter than {API_KEY_LEAST} characters");
+            report.add(Finding::warn("keys", what, "make one with: openssl rand -hex 32"));
+        }
+        Some(_) => report.add(Finding::ok("keys", "PATCHCORD_API_KEY is there")),
+        None => report.add(Finding::ok("keys", "no PATCHCORD_API_KEY: the API answers on loopback only")),
+    }
+}
+
+/// Characters of a key that nobody guesses.
+const API_KEY_LEAST: usize = 16;
