@@ -7,6 +7,7 @@
 //! message or for [`Bridge::poll_timeout`].
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,12 +71,19 @@ pub struct Wants {
 }
 
 /// Sounds of our own: µ-law, 8,000 bytes a second.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Clips {
     /// Asks the caller to wait while the model is away.
     pub filler: Arc<[u8]>,
     /// Says that it will not come back, before the call ends.
     pub apology: Arc<[u8]>,
+}
+
+/// Nobody reads samples.
+impl fmt::Debug for Clips {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Clips {{ filler: {} bytes, apology: {} bytes }}", self.filler.len(), self.apology.len())
+    }
 }
 
 /// Tones, for want of a voice.

@@ -101,11 +101,8 @@ impl Commands {
         let (Some(sid), Some(token)) = (&self.twilio.account_sid, &self.twilio.auth_token) else {
             return Err("TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN are not set".to_owned());
         };
-        let url: Url = self
-            .twilio
-            .api_url
-            .join(&format!("2010-04-01/Accounts/{sid}{path}"))
-            .map_err(|error| error.to_string())?;
+        let url: Url =
+            self.twilio.api_url.join(&format!("2010-04-01/Accounts/{sid}{path}")).map_err(|error| error.to_string())?;
         let request = self.http.request(method.clone(), url);
         let request = request.timeout(self.twilio.api_timeout).basic_auth(sid, Some(token.reveal()));
         let request = if method == Method::GET { request } else { request.form(form) };

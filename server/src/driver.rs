@@ -269,7 +269,7 @@ impl Driver {
                     self.shell.model.attach(connection);
                     self.tell(Input::Model(epoch, ModelInput::Connected));
                 }
-                Err(Refused { fatal, why }) => {
+                Err(Refused { fatal, why, .. }) => {
                     tracing::warn!(why, fatal, "the model cannot be reached");
                     self.tell(Input::Model(epoch, ModelInput::Lost { fatal }));
                 }

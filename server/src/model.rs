@@ -40,6 +40,8 @@ pub(crate) struct Endpoint {
 pub(crate) struct Refused {
     /// Another attempt is useless (R9).
     pub fatal: bool,
+    /// What it answered over HTTP, if it did.
+    pub status: Option<u16>,
     pub why: String,
 }
 
@@ -74,8 +76,10 @@ impl Endpoint {
         );
         match tokio::time::timeout(self.connect_timeout, connect).await {
             Ok(Ok((connection, _))) => Ok(connection),
-            Ok(Err(error)) => Err(Refused { fatal: is_fatal(&error), why: describe(&error) }),
-            Err(_) => Err(Refused { fatal: false, why: format!("no answer within {:?}", self.connect_timeout) }),
+            Ok(Err(error)) => Err(Refused { fatal: is_fatal(&error), status: status(&error), why: describe(&error) }),
+            Err(_) => {
+                Err(Refused { fatal: false, status: None, why: format!("no answer within {:?}", self.connect_timeout) })
+            }
         }
     }
 }
@@ -86,6 +90,13 @@ fn is_fatal(error: &Error) -> bool {
         Error::Http(response) => matches!(response.status().as_u16(), 401 | 403 | 404),
         Error::Url(_) => true,
         _ => false,
+    }
+}
+
+fn status(error: &Error) -> Option<u16> {
+    match error {
+        Error::Http(response) => Some(response.status().as_u16()),
+        _ => None,
     }
 }
 

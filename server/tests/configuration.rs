@@ -352,9 +352,8 @@ fn n12_every_setting_of_an_agent_does_something_and_every_limit_of_a_call_is_one
             Some((_, value)) => vec![*value],
             None => numbers,
         };
-        let different = values.iter().filter_map(|value| config(&format!("{key} = {value}")));
-        let (_, now) =
-            different.filter(|(agent, _)| *agent != as_is).next().unwrap_or_else(|| panic!("{key} does nothing"));
+        let mut different = values.iter().filter_map(|value| config(&format!("{key} = {value}")));
+        let (_, now) = different.find(|(agent, _)| *agent != as_is).unwrap_or_else(|| panic!("{key} does nothing"));
         let fields = call.as_object().unwrap().iter().filter(|(field, value)| now[field] != **value);
         changed.extend(fields.map(|(field, _)| field.clone()));
     }

@@ -46,6 +46,13 @@ pub async fn examine(
     telling: Telling,
 ) -> Report {
     let mut report = Report::new(telling);
+    let config = doctor(args, env, &mut report).await;
+    gate(config.as_ref(), scenarios, &mut report).await;
+    report
+}
+
+/// Looks at what is configured, and at who has to be reached. `None`: the configuration has mistakes.
+pub async fn doctor(args: &Args, env: &(dyn Fn(&str) -> Option<String> + Sync), report: &mut Report) -> Option<Config> {
     let file = args.config.clone().or_else(|| Some(PathBuf::from(FILE)).filter(|path| path.exists()));
     let config = match Config::load(file.as_deref(), env) {
         Ok(config) => {
@@ -55,7 +62,7 @@ pub async fn examine(
                 more => format!("{more} agents"),
             };
             report.add(Finding::ok("config", format!("{from}: {agents}, at most {} calls", config.max_calls)));
-            Some(config)
+            config
         }
         Err(Mistakes(mistakes)) => {
             for mistake in mistakes {
@@ -69,30 +76,30 @@ pub async fn examine(
             }
             let why = "the configuration has mistakes, so nothing that depends on it was looked at";
             report.add(Finding::warn("config", why, "mend it and check again"));
-            None
+            return None;
         }
     };
-    if let Some(config) = &config {
-        accounts(config, &mut report);
-        report.add(Finding::ok("audio", config.audio_settings()));
-        report.add(place::data_folder(&config.data));
-        if args.offline {
-            let what = "--offline: model, carrier, clock and public URL were not looked at";
-            report.add(Finding::warn("network", what, "leave it out before going live"));
-        } else {
-            network::examine(config, &mut report).await;
-        }
+    accounts(&config, report);
+    report.add(Finding::ok("audio", config.audio_settings()));
+    report.add(place::data_folder(&config.data));
+    if args.offline {
+        let what = "--offline: model, carrier, clock and public URL were not looked at";
+        report.add(Finding::warn("network", what, "leave it out before going live"));
+    } else {
+        network::examine(&config, report).await;
     }
+    Some(config)
+}
+
+/// Has this build hold these calls, one with the settings of each agent, and some over sockets.
+pub async fn gate(config: Option<&Config>, scenarios: &[Scenario], report: &mut Report) {
     for scenario in scenarios {
         report.add(simulated(scenario));
     }
-    if let Some(config) = &config {
-        for agent in &config.agents {
-            report.add(simulated(&scenarios::of_agent(&agent.name, agent.call_config())));
-        }
+    for agent in config.into_iter().flat_map(|config| &config.agents) {
+        report.add(simulated(&scenarios::of_agent(&agent.name, agent.call_config())));
     }
-    sockets::examine(config.as_ref(), &mut report).await;
-    report
+    sockets::examine(config, report).await;
 }
 
 fn simulated(scenario: &Scenario) -> Finding {

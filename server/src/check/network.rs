@@ -32,7 +32,9 @@ const SKEW_MAX: Duration = Duration::from_secs(60);
 pub(super) async fn examine(config: &Config, report: &mut Report) {
     let tls = match tls(config.openai.ca_file.as_deref()) {
         Ok(tls) => tls,
-        Err(error) => return report.add(Finding::fail("model", format!("{error:#}"), "mend or leave out openai.ca_file")),
+        Err(error) => {
+            return report.add(Finding::fail("model", format!("{error:#}"), "mend or leave out openai.ca_file"));
+        }
     };
     let client = match crate::http_client(&tls) {
         Ok(client) => client,
@@ -58,7 +60,7 @@ async fn model(config: &Config, agent: &Agent, tls: std::sync::Arc<rustls::Clien
     let began = Instant::now();
     let connection = match endpoint.connect().await {
         Ok(connection) => connection,
-        Err(refused) if refused.why.contains("401") => {
+        Err(refused) if refused.status == Some(401) => {
             let what = format!("{name}: {host} rejected the key");
             return Finding::fail("model", what, "set OPENAI_API_KEY to one that is valid");
         }
@@ -278,7 +280,9 @@ mod tests {
     #[test]
     fn what_is_this_machine_is_known_by_all_its_names() {
         let loopback = |url: &str| is_loopback(&Url::parse(url).unwrap());
-        for url in ["http://127.0.0.1:8080", "https://localhost", "https://[::1]:1", "https://a.localhost", "http://0.0.0.0"] {
+        for url in
+            ["http://127.0.0.1:8080", "https://localhost", "https://[::1]:1", "https://a.localhost", "http://0.0.0.0"]
+        {
             assert!(loopback(url), "{url}");
         }
         assert!(!loopback("https://calls.example.org") && !loopback("https://192.0.2.1"));

@@ -29,7 +29,6 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// From a call's last status to its record.
 const RECORD_MAX: Duration = Duration::from_secs(10);
 
-
 const KEY: &str = "check";
 const FROM: &str = "+15005550001";
 
@@ -60,6 +59,8 @@ struct Stage {
     base: String,
     /// As it is known to the public.
     origin: String,
+    /// Whether that is what is configured.
+    is_public: bool,
     /// A number that the agent answers.
     number: String,
     server: tokio::task::JoinHandle<anyhow::Result<()>>,
@@ -70,6 +71,7 @@ struct Stage {
 impl Stage {
     async fn set(config: Option<&Config>) -> anyhow::Result<Self> {
         let mut config = config.cloned().unwrap_or_default();
+        let is_public = config.public_url.is_some();
         let origin = config.public_url.as_ref().map_or(ORIGIN, |url| url.as_str()).trim_end_matches('/').to_owned();
         let settings = Settings { public_origin: Some(origin.clone()), ..Settings::default() };
         let carrier = FakeTwilio::start(settings.clone()).await?;
@@ -97,7 +99,21 @@ impl Stage {
             let _ = stopped.await;
         }));
         let client = Client::builder().no_proxy().build()?;
-        Ok(Stage { carrier, settings, model, client, calls, agent, base, origin, number, server, stop, _data: data })
+        Ok(Stage {
+            carrier,
+            settings,
+            model,
+            client,
+            calls,
+            agent,
+            base,
+            origin,
+            is_public,
+            number,
+            server,
+            stop,
+            _data: data,
+        })
     }
 
     async fn examine(self, report: &mut Report) {
@@ -105,7 +121,10 @@ impl Stage {
         let document = self.deliver_twice().await;
         match &document {
             Ok(document) => match self.read_twiml(document) {
-                Ok(url) => report.add(Finding::ok("twiml", format!("the answer leads the carrier to {url}"))),
+                Ok(url) => {
+                    let example = if self.is_public { "" } else { ", for example: there is no public_url" };
+                    report.add(Finding::ok("twiml", format!("the answer leads the carrier to {url}{example}")));
+                }
                 Err(why) => report.add(Finding::fail("twiml", why, "check PATCHCORD_PUBLIC_URL")),
             },
             Err(why) => report.add(Finding::fail("twiml", format!("no document: {why}"), please)),
@@ -115,7 +134,9 @@ impl Stage {
             Err(why) => Err(why),
         };
         report.add(match once {
-            Ok(()) => Finding::ok("sockets", "webhooks that came twice were answered with the same bytes: one call (N3)"),
+            Ok(()) => {
+                Finding::ok("sockets", "webhooks that came twice were answered with the same bytes: one call (N3)")
+            }
             Err(why) => Finding::fail("sockets", format!("webhooks that come twice (N3): {why}"), please),
         });
         report.add(match self.call().await {
@@ -148,9 +169,8 @@ impl Stage {
     /// The same webhook, two at once and one after.
     async fn deliver_twice(&self) -> Result<String, String> {
         let form = self.form("ringing");
-        let deliver = || async {
-            self.post("/twilio/voice", &form).await?.text().await.map_err(|error| error.to_string())
-        };
+        let deliver =
+            || async { self.post("/twilio/voice", &form).await?.text().await.map_err(|error| error.to_string()) };
         let (one, two) = tokio::join!(deliver(), deliver());
         let (one, two, three) = (one?, two?, deliver().await?);
         if one != two || one != three {

@@ -210,8 +210,7 @@ impl<'a> Reader<'a> {
     /// Notes that what was given is nothing that the setting can be.
     pub(super) fn unfit(&mut self, given: &Given<'_>, wanted: &dyn Value) {
         let shown = match given.value {
-            // It may have a password in it.
-            DeValue::String(text) if text.contains('@') => "what is given".to_owned(),
+            DeValue::String(text) if may_be_secret(text) => "what is given".to_owned(),
             DeValue::String(text) => format!("`{text}`"),
             DeValue::Integer(number) => format!("`{number}`"),
             DeValue::Float(number) => format!("`{number}`"),
@@ -223,6 +222,14 @@ impl<'a> Reader<'a> {
         let form = wanted.form(given.limits);
         self.wrong(given.place, &format!("{shown} is not {form}"));
     }
+}
+
+/// Whether a value is better not shown: a password in a URL, a vendor's key that came to the wrong place.
+fn may_be_secret(text: &str) -> bool {
+    /// Nothing else that belongs into a configuration has so many letters and digits without a break.
+    const RUN_MAX: usize = 20;
+    let run = |run: &str| run.len() >= RUN_MAX && run.bytes().any(|byte| byte.is_ascii_digit());
+    text.contains('@') || text.starts_with("sk-") || text.split(|c: char| !c.is_ascii_alphanumeric()).any(run)
 }
 
 /// What to do about a key that is not known at this place.

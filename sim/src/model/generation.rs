@@ -242,7 +242,7 @@ impl Plan<'_> {
         if order == TranscriptOrder::AfterAudio {
             self.words(index, &words);
         }
-        if order != TranscriptOrder::BeforeAudio {
+        if matches!(order, TranscriptOrder::Interleaved | TranscriptOrder::AfterAudio) {
             self.push(Step::TranscriptDone(index));
         }
     }

@@ -161,6 +161,8 @@ pub enum TranscriptOrder {
     BeforeAudio,
     /// The first word after `output_audio.done`.
     AfterAudio,
+    /// All words at once, a while after `response.done`: no documentation says that they cannot come so late (H6).
+    AfterResponse,
 }
 
 /// When the transcription of the caller comes.

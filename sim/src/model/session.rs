@@ -19,12 +19,15 @@ use call::wire::openai::{
 use serde_json::json;
 
 use super::generation::{Ending, Generation, Step, What};
-use super::script::{Behaviour, Reply, ReplyItem, Script, TranscriptionTiming, Voice};
+use super::script::{Behaviour, Reply, ReplyItem, Script, TranscriptOrder, TranscriptionTiming, Voice};
 use super::vad::{Heard, Vad};
 use super::{mulaw, settings};
 
 /// The conversation's id. There is one in a session.
 const CONVERSATION: &str = "conv_1";
+
+/// How long after a response its words come, with [`TranscriptOrder::AfterResponse`].
+const WORDS_LATE: Duration = Duration::from_millis(150);
 
 pub struct FakeModel {
     /// Part of every id, so that two sessions share none.
@@ -114,6 +117,7 @@ struct Held {
 enum Later {
     Configured,
     Transcribed { item_id: String, text: Option<String> },
+    Words(Box<ServerEvent>),
     Spontaneous,
     Expired,
 }
@@ -230,6 +234,7 @@ impl FakeModel {
         match later {
             Later::Configured => self.emit(ServerEvent::SessionUpdated { session: self.session_object() }),
             Later::Transcribed { item_id, text } => self.transcribed(item_id, text),
+            Later::Words(event) => self.emit(*event),
             Later::Spontaneous if self.active.is_none() => self.respond(None, None),
             Later::Spontaneous => {}
             Later::Expired => {
@@ -725,10 +730,31 @@ impl FakeModel {
                 for (item_id, text) in std::mem::take(&mut self.untranscribed) {
                     self.transcribed(item_id, text);
                 }
+                if self.behaviour.transcript == TranscriptOrder::AfterResponse && !active.is_cancelled() {
+                    self.words_later(active);
+                }
                 return After::Over;
             }
         }
         After::GoesOn
+    }
+
+    /// What was said, when the response is over.
+    fn words_later(&mut self, active: &Generation) {
+        for (index, output) in active.outputs.iter().enumerate() {
+            let What::Message { transcript, .. } = &output.what else { continue };
+            let words = ServerEvent::TranscriptDone {
+                response_id: active.id.clone(),
+                item_id: output.item_id.clone(),
+                output_index: index as u32,
+                content_index: 0,
+                transcript: transcript.clone(),
+            };
+            if let Some(generated) = self.generated(&output.item_id) {
+                generated.transcript.push_str(transcript);
+            }
+            self.schedule(self.now + WORDS_LATE, Later::Words(Box::new(words)));
+        }
     }
 
     fn item_added(&mut self, index: usize, active: &mut Generation) {
