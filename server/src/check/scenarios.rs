@@ -19,6 +19,7 @@ use sim::world::{Faults, World};
 const HANG_UP_MAX: Duration = Duration::from_secs(1);
 
 /// A call, and what has to come of it.
+#[derive(Clone)]
 pub struct Scenario {
     /// The rules that it is about.
     pub rules: &'static str,
