@@ -360,7 +360,7 @@ fn o6_no_setting_makes_a_call_break_a_rule() {
     for text in &settings {
         let Some(config) = read(text) else { continue };
         held += 1;
-        scenarios::of_agent("a", config).run().map_err(|why| println!("{text}: {why}")).ok();
+        scenarios::of_agent("a", config).run().unwrap_or_else(|why| panic!("{text}: {why}"));
     }
     assert!(held > 80, "{held} of {settings:?}");
 }

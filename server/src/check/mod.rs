@@ -11,6 +11,7 @@ pub mod scenarios;
 mod sockets;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::config::{Config, FILE, Mistakes, Verify};
 
@@ -81,7 +82,12 @@ pub async fn doctor(args: &Args, env: &(dyn Fn(&str) -> Option<String> + Sync), 
     };
     accounts(&config, report);
     report.add(Finding::ok("audio", config.audio_settings()));
-    report.add(place::data_folder(&config.data));
+    let data = config.data.clone();
+    let disk = in_time(DISK_MAX, move || place::data_folder(&data)).await;
+    report.add(disk.unwrap_or_else(|| {
+        let what = format!("{} does not answer", config.data.display());
+        Finding::fail("disk", what, "mend the disk, or set PATCHCORD_DATA")
+    }));
     if args.offline {
         let what = "--offline: model, carrier, clock and public URL were not looked at";
         report.add(Finding::warn("network", what, "leave it out before going live"));
@@ -94,23 +100,39 @@ pub async fn doctor(args: &Args, env: &(dyn Fn(&str) -> Option<String> + Sync), 
 /// Has this build hold these calls, one with the settings of each agent, and some over sockets.
 pub async fn gate(config: Option<&Config>, scenarios: &[Scenario], report: &mut Report) {
     for scenario in scenarios {
-        report.add(simulated(scenario));
+        report.add(simulated(scenario.clone()).await);
     }
     for agent in config.into_iter().flat_map(|config| &config.agents) {
-        report.add(simulated(&scenarios::of_agent(&agent.name, agent.call_config())));
+        report.add(simulated(scenarios::of_agent(&agent.name, agent.call_config())).await);
     }
     sockets::examine(config, report).await;
 }
 
-fn simulated(scenario: &Scenario) -> Finding {
+async fn simulated(scenario: Scenario) -> Finding {
     let what = format!("{} ({})", scenario.what, scenario.rules);
-    match scenario.run() {
+    match in_time(SIMULATED_MAX, move || scenario.run()).await.unwrap_or_else(|| Err("it does not end".to_owned())) {
         Ok(()) => Finding::ok("simulated", what),
         Err(why) => {
             let advice = "this build is not to be let near a telephone; please report it";
             Finding::fail("simulated", format!("{what}: {why}"), advice)
         }
     }
+}
+
+/// One look at the disk: a network's share that is gone never answers.
+const DISK_MAX: Duration = Duration::from_secs(5);
+
+/// One call in virtual time: it takes some milliseconds, of which a slow machine makes seconds.
+const SIMULATED_MAX: Duration = Duration::from_secs(20);
+
+/// Does something that cannot be waited for, on a thread that is left to itself if it takes longer.
+async fn in_time<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (done, result) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        // Nobody listens any more if it took too long.
+        let _ = done.send(work());
+    });
+    tokio::time::timeout(limit, result).await.ok()?.ok()
 }
 
 /// Are the accounts there, and what they look like? What is missing altogether is a mistake of the configuration.
@@ -159,3 +181,18 @@ fn accounts(config: &Config, report: &mut Report) {
 
 /// Characters of a key that nobody guesses.
 const API_KEY_LEAST: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_never_ends_is_left_to_itself() {
+        let (never, ends) = std::sync::mpsc::channel::<()>();
+        assert_eq!(in_time(DISK_MAX, move || ends.recv().is_ok()).await, None);
+        drop(never);
+        assert_eq!(in_time(Duration::MAX, || 7).await, Some(7));
+        // Nor is what panicked waited for.
+        assert_eq!(in_time::<()>(Duration::MAX, || panic!("on purpose")).await, None);
+    }
+}

@@ -19,6 +19,7 @@ use sim::world::{Faults, World};
 const HANG_UP_MAX: Duration = Duration::from_secs(1);
 
 /// A call, and what has to come of it.
+#[derive(Clone)]
 pub struct Scenario {
     /// The rules that it is about.
     pub rules: &'static str,
@@ -190,7 +191,7 @@ fn goodbye(world: &World, by: Option<Via>) -> Result<(), String> {
     if by.is_some_and(|by| by != via) {
         return Err(format!("the goodbye was done via {via:?}"));
     }
-    if !world.model.record().generated.last().is_some_and(|item| is_heard(world, item)) {
+    if !generated(world).last().is_some_and(|item| is_heard(world, item)) {
         return Err("the goodbye was not heard to its end".to_owned());
     }
     let silent = world.carrier.report().audible.last().map_or(Duration::ZERO, |span| span.end);
@@ -203,6 +204,11 @@ fn goodbye(world: &World, by: Option<Via>) -> Result<(), String> {
     Ok(())
 }
 
+/// What the model said, in order.
+fn generated(world: &World) -> &[GeneratedItem] {
+    &world.model.record().generated
+}
+
 /// Whether all of an item was played, without a break.
 fn is_heard(world: &World, item: &GeneratedItem) -> bool {
     let played = &world.carrier.report().played;
@@ -211,13 +217,13 @@ fn is_heard(world: &World, item: &GeneratedItem) -> bool {
 
 /// Which of the items were heard to their end.
 fn heard(world: &World, whole: &[bool]) -> Result<(), String> {
-    let found: Vec<bool> = world.model.record().generated.iter().map(|item| is_heard(world, item)).collect();
+    let found: Vec<bool> = generated(world).iter().map(|item| is_heard(world, item)).collect();
     if found == whole { Ok(()) } else { Err(format!("heard to their ends: {found:?}, expected {whole:?}")) }
 }
 
 /// Something was interrupted, and the model knows how much of it was heard.
 fn interrupted(world: &World) -> Result<(), String> {
     noted(world, "nothing was interrupted", |note| matches!(note, Note::Interrupted { .. }))?;
-    let told = world.model.record().generated.iter().any(|item| item.truncated_to_ms.is_some());
+    let told = generated(world).iter().any(|item| item.truncated_to_ms.is_some());
     if told { Ok(()) } else { Err("the model was not told how much was heard".to_owned()) }
 }
