@@ -33,7 +33,8 @@ async fn calls_are_listed_the_newest_first_by_what_is_asked_for() {
         stage.place(json!({ "to": to })).await;
     }
     stage.calls.wait_for_finished(3).await;
-    let came = stage.carrier.call(&stage.base, THEIRS, OURS, vec![CallerStep::HangUp], CallOptions::default()).await;
+    let caller = vec![CallerStep::AwaitAgentSpeech { for_at_least: Duration::from_millis(20) }, CallerStep::HangUp];
+    let came = stage.carrier.call(&stage.base, THEIRS, OURS, caller, CallOptions::default()).await;
     assert_eq!(came.problems, [""; 0]);
     stage.calls.wait_for_finished(4).await;
     let ringing = stage.place(json!({ "to": "+15005550009" })).await;
@@ -192,7 +193,7 @@ async fn every_mistake_is_a_problem_that_says_what_to_do() {
         (place(r#"{"to": "15005550001"}"#), 422, "`to`: not a number"),
         (place(r#"{"to": "+0005550001"}"#), 422, "`to`: not a number"),
         (place(r#"{"to": "+1500555000112345"}"#), 422, "`to`: not a number"),
-        (place(r#"{"to": "+1500555"}"#), 422, "`agent`"),
+        (place(r#"{"to": "+150055"}"#), 422, "`to`: not a number"),
         (place(r#"{"to": "+1500 5550001"}"#), 422, "`to`: not a number"),
         (place(r#"{"to": "+١٥٠٠٥٥٥٠٠٠١"}"#), 422, "`to`: not a number"),
         (place(r#"{"to": "client:bob"}"#), 422, "`to`: not a number"),
@@ -262,7 +263,7 @@ async fn every_route_wants_the_key_and_says_which() {
                 None => request.send(),
             }
         };
-        for key in [None, Some("Bearer wrong"), Some("right"), Some("Basic right"), Some("Bearer right ")] {
+        for key in [None, Some("Bearer wrong"), Some("right"), Some("Basic right"), Some("Bearer right right")] {
             assert_problem(ask(key).await.unwrap(), 401, "PATCHCORD_API_KEY", &format!("{method} {path} {key:?}"))
                 .await;
         }

@@ -275,6 +275,21 @@ async fn a_call_that_talks_is_hung_up() {
     stage.strike().await;
 }
 
+#[tokio::test]
+async fn a_call_that_nobody_answers_and_the_carrier_forgets_is_given_up() {
+    let stage = stage(|config| {
+        config.outbound.answer_max = ms(300);
+        config.outbound.check_every = ms(100);
+    })
+    .await;
+    stage.carrier.callees(|_| Callee { rings: ms(60_000), ..Callee::default() });
+    stage.place(json!({ "to": THEIRS })).await;
+    let record = ended(&stage, 1).await;
+    assert_eq!((&record["ended_reason"], &record["ended_by"]), (&json!("not_answered"), &json!("carrier")));
+    assert_eq!(stage.carrier.placed(1).await.remove(0).status, "canceled");
+    stage.strike().await;
+}
+
 /// A machine is left a message if that is wanted.
 #[tokio::test]
 async fn a_machine_is_spoken_to_where_that_is_wanted() {

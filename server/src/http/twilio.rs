@@ -70,11 +70,15 @@ fn answered(app: &App, token: &str, call_sid: &str) -> Result<Response, Problem>
         return Ok(twiml::answer(app.calls.answered(call_sid).unwrap_or_else(|| twiml::HANG_UP.to_owned())));
     };
     let id = placed.facts.id;
-    let answer = begin(app, placed.facts, placed.agent, placed.on_machine)?;
-    if let Some(answerer) = app.outbound.taken(id) {
-        app.calls.tell(call_sid, Input::Carrier(CarrierInput::AnsweredBy(answerer)));
+    let answer = begin(app, placed.facts, placed.agent, placed.on_machine);
+    if answer.is_err() {
+        app.outbound.not_taken(id);
+        return answer;
     }
-    Ok(answer)
+    for input in app.outbound.taken(id) {
+        app.calls.tell(call_sid, input);
+    }
+    answer
 }
 
 /// Whoever dialled: the call is admitted, its driver runs, the carrier is told to connect its stream.

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use call::config::{Direction, OnMachine};
-use call::{Answerer, CallConfig, EndReason, Outcome};
+use call::{Answerer, CallConfig, CallStatus, CarrierInput, EndReason, Input, OperatorInput, Outcome};
 use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -44,6 +44,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(8);
 
 /// The carrier's own limit of a call, beyond ours: it is only for a call that we have forgotten.
 const CALL_MAX_EXTRA: Duration = Duration::from_secs(60);
+
+/// The most that the carrier takes for it.
+const CARRIER_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 /// Who is to be called, and how.
 #[derive(Clone, PartialEq, Debug)]
@@ -98,8 +101,12 @@ struct Placed {
     name: Name,
     ringing: bool,
     answered_by: Option<Answerer>,
+    /// The carrier asked what to do with it, and is being answered.
+    answering: bool,
     stop: Option<Stop>,
     over: Option<Over>,
+    /// The status that says it is over.
+    last_status: Option<CallStatus>,
     /// Something was learnt.
     news: Arc<Notify>,
 }
@@ -224,8 +231,10 @@ impl Outbound {
             name: Name::Unknown,
             ringing: false,
             answered_by: None,
+            answering: false,
             stop: None,
             over: None,
+            last_status: None,
             news: Arc::new(Notify::new()),
         };
         let mut state = self.state();
@@ -236,8 +245,8 @@ impl Outbound {
         Ok(())
     }
 
-    /// The carrier asks what to do with a call that was answered. `None`: it is not one that we wait for. Asked twice by
-    /// the same call, the answer is the same until [`Outbound::taken`].
+    /// The carrier asks what to do with a call that was answered. `None`: it is not one that we wait for. Otherwise
+    /// [`Outbound::taken`] or [`Outbound::not_taken`] is to be called; until then the call is not ended here.
     pub(crate) fn answered(&self, token: &str, sid: &str) -> Option<Answered> {
         let mut state = self.state();
         let placed = state.told(token, sid)?;
@@ -245,6 +254,7 @@ impl Outbound {
             return None;
         }
         placed.facts.call_sid = sid.to_owned();
+        placed.answering = true;
         Some(Answered {
             facts: placed.facts.clone(),
             agent: placed.request.agent.clone(),
@@ -252,11 +262,22 @@ impl Outbound {
         })
     }
 
-    /// The call is among [`Calls`] now. Returns the carrier's verdict on who answered, if that has come already.
-    pub(crate) fn taken(&self, id: Uuid) -> Option<Answerer> {
-        let placed = self.state().remove(id)?;
+    /// The call is among [`Calls`] now. Returns what it has to be told that came too early for it.
+    pub(crate) fn taken(&self, id: Uuid) -> Vec<Input> {
+        let Some(placed) = self.state().remove(id) else { return Vec::new() };
         placed.news.notify_one();
-        placed.answered_by
+        let verdict = placed.answered_by.map(|by| Input::Carrier(CarrierInput::AnsweredBy(by)));
+        let status = placed.last_status.map(|status| Input::Carrier(CarrierInput::Status(status)));
+        let stop = placed.stop.map(|_| Input::Operator(OperatorInput::HangUp));
+        [verdict, status, stop].into_iter().flatten().collect()
+    }
+
+    /// The call could not be taken after all.
+    pub(crate) fn not_taken(&self, id: Uuid) {
+        self.learn(id, |placed| {
+            placed.answering = false;
+            placed.news.notify_one();
+        });
     }
 
     /// A status callback. Whatever the order in which they come: what is over is over.
@@ -264,9 +285,11 @@ impl Outbound {
         let mut state = self.state();
         let Some(placed) = state.told(token, sid) else { return };
         placed.ringing |= matches!(word, "ringing" | "in-progress");
-        match status(word).and_then(EndReason::unanswered) {
+        let status = status(word);
+        match status.and_then(EndReason::unanswered) {
             None => {}
             Some(reason) => {
+                placed.last_status = status;
                 let failure = sip.filter(|_| reason == EndReason::Unreachable).map(|code| format!("SIP {code}"));
                 placed.over.get_or_insert(Over { reason, failure });
             }
@@ -317,7 +340,8 @@ impl Outbound {
                 Next::HangUp(sid) => return self.take_back(id, sid).await,
                 Next::Wait => {}
             }
-            if placed_at.elapsed() >= self.limits.answer_max {
+            let too_long = placed_at.elapsed() >= self.limits.answer_max;
+            if too_long && self.look(id, |placed| placed.stop.is_none()) == Some(true) {
                 self.learn(id, |placed| _ = placed.stop.get_or_insert(Stop::TooLong));
                 continue;
             }
@@ -333,7 +357,7 @@ impl Outbound {
         let began = Instant::now();
         let mut pause = PAUSE_FIRST;
         loop {
-            while self.has_rival(id) {
+            while self.has_rival(id) && began.elapsed() < self.limits.create_max {
                 self.news(id, PAUSE_FIRST).await;
             }
             let created = {
@@ -348,8 +372,7 @@ impl Outbound {
                     return Ok(());
                 }
                 Created::Refused(why) => {
-                    // The carrier's words may name a number.
-                    tracing::warn!(call = %id, code = why.split(':').next(), "the carrier refused to place a call");
+                    tracing::warn!(call = %id, why = loggable(&why), "the carrier refused to place a call");
                     return Err(unreachable(why));
                 }
                 Created::Later(why) if began.elapsed() + pause > self.limits.create_max => {
@@ -400,7 +423,7 @@ impl Outbound {
                         return true;
                     }
                 }
-                Err(why) => tracing::warn!(call = %id, why, "the carrier's calls cannot be listed"),
+                Err(why) => tracing::warn!(call = %id, why = loggable(&why), "the carrier's calls cannot be listed"),
             }
             if Instant::now() + pause > until {
                 return false;
@@ -434,7 +457,7 @@ impl Outbound {
                     self.learn(id, |placed| _ = placed.over.get_or_insert(Over { reason, failure: None }));
                 }
             }
-            Err(why) => tracing::warn!(call = %id, why, "the carrier cannot be asked about a call"),
+            Err(why) => tracing::warn!(call = %id, why = loggable(&why), "the carrier cannot be asked about a call"),
         }
     }
 
@@ -470,6 +493,7 @@ impl Outbound {
         // Whoever told us its name did not tell everybody.
         self.learn(id, |_| {});
         self.look(id, |placed| match (&placed.over, placed.stop, placed.name.sid()) {
+            _ if placed.answering => Next::Wait,
             (Some(over), _, _) => Next::Finish(over.clone()),
             (None, Some(_), Some(sid)) => Next::HangUp(sid.to_owned()),
             // It was never asked for.
@@ -492,7 +516,7 @@ impl Outbound {
             status_callback: address("status"),
             amd_callback: request.on_machine.map(|_| address("amd")),
             ring_max: request.ring_max,
-            call_max: config.call_max + config.call_max_grace + CALL_MAX_EXTRA,
+            call_max: (config.call_max + config.call_max_grace + CALL_MAX_EXTRA).min(CARRIER_MAX),
         })
     }
 
@@ -532,6 +556,11 @@ impl Outbound {
         // Nothing in here panics half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The carrier's code without its words, which may name a number.
+fn loggable(why: &str) -> &str {
+    why.split(':').next().unwrap_or_default()
 }
 
 /// So that calls that were refused together do not come back together.

@@ -155,9 +155,15 @@ impl Store {
         placed_once::find(&self.0.pool, key).await
     }
 
-    /// Keeps the answer to a request with this key. If there is one already, nothing is changed and it is returned.
-    pub(crate) async fn place_once(&self, key: &str, placed: &Placed) -> sqlx::Result<Option<Placed>> {
-        placed_once::keep(&self.0.pool, key, placed).await
+    /// Keeps the answer to a request with this key, and its call. If there is an answer already, nothing is changed and
+    /// it is returned.
+    pub(crate) async fn place_once(
+        &self,
+        key: &str,
+        placed: &Placed,
+        facts: &CallFacts,
+    ) -> sqlx::Result<Option<Placed>> {
+        placed_once::keep(&self.0.pool, key, placed, &calls::Row::begun(facts)).await
     }
 
     /// Writes what waits, as far as time allows, and lets go of the file.

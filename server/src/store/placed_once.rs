@@ -7,6 +7,8 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqlitePool;
 use uuid::Uuid;
 
+use super::calls::{self, Row};
+
 /// How long a key is remembered: nobody repeats a request a day later and means the same call.
 const KEPT: Duration = Duration::from_secs(24 * 3_600);
 
@@ -32,9 +34,13 @@ pub(super) async fn find(pool: &SqlitePool, key: &str) -> sqlx::Result<Option<Pl
     Ok(Some(Placed { digest: row.try_get("request")?, call, answer: row.try_get("answer")? }))
 }
 
-/// `None`: it is kept now. Otherwise the answer that was there.
-pub(super) async fn keep(pool: &SqlitePool, key: &str, placed: &Placed) -> sqlx::Result<Option<Placed>> {
-    sqlx::query("DELETE FROM placed_once WHERE made_ms <= $1").bind(oldest()).execute(pool).await?;
+/// `None`: it is kept now, and so is the call: should we die before it is placed, the next start closes it. Otherwise the
+/// answer that was there.
+pub(super) async fn keep(pool: &SqlitePool, key: &str, placed: &Placed, call: &Row) -> sqlx::Result<Option<Placed>> {
+    // It writes, and says so at once: a transaction that begins by reading may not be let write any more.
+    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
+    let forget = sqlx::query("DELETE FROM placed_once WHERE made_ms <= $1");
+    forget.bind(oldest()).execute(&mut *transaction).await?;
     let insert = "INSERT INTO placed_once (key, request, call_id, answer, made_ms) VALUES ($1, $2, $3, $4, $5) \
                   ON CONFLICT (key) DO NOTHING";
     let inserted = sqlx::query(insert)
@@ -43,9 +49,15 @@ pub(super) async fn keep(pool: &SqlitePool, key: &str, placed: &Placed) -> sqlx:
         .bind(placed.call.to_string())
         .bind(&placed.answer)
         .bind(Timestamp::now().as_millisecond())
-        .execute(pool)
+        .execute(&mut *transaction)
         .await?;
-    if inserted.rows_affected() == 1 { Ok(None) } else { find(pool, key).await }
+    if inserted.rows_affected() == 0 {
+        drop(transaction);
+        return find(pool, key).await;
+    }
+    calls::put(&mut transaction, call).await?;
+    transaction.commit().await?;
+    Ok(None)
 }
 
 fn oldest() -> i64 {

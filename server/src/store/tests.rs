@@ -60,12 +60,13 @@ async fn a_key_is_forgotten_after_a_day() {
     let data = tempfile::tempdir().unwrap();
     let (store, mut disk) = opened(data.path()).await;
     let placed = |digest: &str| Placed { digest: digest.to_owned(), call: Uuid::now_v7(), answer: "{}".to_owned() };
-    let first = placed("1");
-    assert_eq!(store.place_once("key", &first).await.unwrap(), None);
-    assert_eq!(store.place_once("key", &placed("2")).await.unwrap(), Some(first));
+    let (first, facts) = (placed("1"), facts());
+    assert_eq!(store.place_once("key", &first, &facts).await.unwrap(), None);
+    assert!(store.record(facts.id).await.unwrap().is_some(), "the call is kept with it");
+    assert_eq!(store.place_once("key", &placed("2"), &facts).await.unwrap(), Some(first));
     sqlx::query("UPDATE placed_once SET made_ms = made_ms - 86400001").execute(&mut disk).await.unwrap();
     assert_eq!(store.placed("key").await.unwrap(), None);
-    assert_eq!(store.place_once("key", &placed("3")).await.unwrap(), None);
+    assert_eq!(store.place_once("key", &placed("3"), &facts).await.unwrap(), None);
 }
 
 /// An open store, and another's connection to its file.

@@ -21,7 +21,9 @@ use uuid::Uuid;
 
 use super::{App, LiveCall, LiveProgress, Problem, authorize, strict};
 use crate::agent::Agent;
+use crate::calls::Calls;
 use crate::outbound::{Outbound, Progress, Request};
+use crate::record::CallFacts;
 use crate::store::Placed;
 
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
@@ -68,41 +70,53 @@ pub(super) async fn call(
         let detail = "All lines are busy; max_calls is the limit. Try again when a call has ended.";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
     }
-    let place = Place { app: &app, id: facts.id, kept: false };
+    let place = Place { calls: app.calls.clone(), id: facts.id, kept: false };
     let live = LiveCall { facts: facts.clone(), progress: LiveProgress::Placed(Progress::Placing), ended_at: () };
     let answer = serde_json::to_string(&live).map_err(super::unreadable)?;
-    if let Some(key) = &key {
-        let placed = Placed { digest: digest.clone(), call: facts.id, answer: answer.clone() };
-        if let Some(before) = app.store.place_once(key, &placed).await.map_err(no_keys)? {
-            return again(before, &digest);
-        }
+    let once = key.map(|key| (key, Placed { digest, call: facts.id, answer: answer.clone() }));
+    // A task of its own: a client that goes away leaves no key behind without its call.
+    let placing = tokio::spawn(place_once(app, facts, request, place, once));
+    match placing.await.map_err(not_placed)?? {
+        None => Ok(created(answer)),
+        Some((before, digest)) => again(before, &digest),
     }
-    let id = place.keep();
-    app.outbound.place(facts, request).map_err(|error| {
-        tracing::error!(%error, "a call could not be placed");
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "The call could not be placed; the server's log says why.")
-    })?;
-    Ok(created(id, answer))
 }
 
-/// A place among the calls, given back unless the call is placed: also when the client goes away meanwhile.
-struct Place<'a> {
-    app: &'a App,
+/// Places the call, unless the key was used before, while we looked: then the answer that it had, and our digest.
+async fn place_once(
+    app: Arc<App>,
+    facts: CallFacts,
+    request: Request,
+    place: Place,
+    once: Option<(String, Placed)>,
+) -> Result<Option<(Placed, String)>, Problem> {
+    if let Some((key, placed)) = once
+        && let Some(before) = app.store.place_once(&key, &placed, &facts).await.map_err(no_keys)?
+    {
+        return Ok(Some((before, placed.digest)));
+    }
+    place.keep();
+    app.outbound.place(facts, request).map_err(not_placed)?;
+    Ok(None)
+}
+
+/// A place among the calls, given back unless the call is placed.
+struct Place {
+    calls: Calls,
     id: Uuid,
     kept: bool,
 }
 
-impl Place<'_> {
-    fn keep(mut self) -> Uuid {
+impl Place {
+    fn keep(mut self) {
         self.kept = true;
-        self.id
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
         if !self.kept {
-            self.app.calls.unplace(self.id);
+            self.calls.unplace(self.id);
         }
     }
 }
@@ -188,15 +202,22 @@ fn digest(wanted: &Wanted) -> String {
 
 fn again(before: Placed, digest: &str) -> Result<Response, Problem> {
     if before.digest == digest {
-        return Ok(created(before.call, before.answer));
+        return Ok(created(before.answer));
     }
     let detail = "This Idempotency-Key was used for another call. Use a new one for each call.";
     Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail))
 }
 
-fn created(id: Uuid, answer: String) -> Response {
-    let headers = [(CONTENT_TYPE, "application/json".to_owned()), (LOCATION, format!("/api/v1/calls/{id}"))];
+fn created(answer: String) -> Response {
+    let call: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
+    let location = format!("/api/v1/calls/{}", call["id"].as_str().unwrap_or_default());
+    let headers = [(CONTENT_TYPE, "application/json".to_owned()), (LOCATION, location)];
     (StatusCode::CREATED, headers, answer).into_response()
+}
+
+fn not_placed(error: impl std::fmt::Display) -> Problem {
+    tracing::error!(%error, "a call could not be placed");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "The call could not be placed; the server's log says why.")
 }
 
 fn no_keys(error: sqlx::Error) -> Problem {
