@@ -9,6 +9,8 @@ use call::wire::openai::{SessionSettings, ToolSpec};
 use reqwest::Url;
 use serde::Deserialize;
 
+use crate::answer::Answer;
+
 #[derive(Clone, PartialEq, Debug)]
 pub struct Agent {
     pub name: String,
@@ -16,6 +18,12 @@ pub struct Agent {
     pub numbers: Vec<String>,
     /// Whether it answers the numbers that no other agent does.
     pub default: bool,
+    /// Calls at once with this agent (N9). `None`: as many as the server takes.
+    pub max_calls: Option<usize>,
+    /// What the caller gets who is one too many for it, or for the server. `None`: what [`Twilio::busy`] says.
+    ///
+    /// [`Twilio::busy`]: crate::config::Twilio::busy
+    pub busy: Option<Answer>,
     pub instructions: String,
     /// Said first, word for word. `None`: the caller begins.
     pub greeting: Option<String>,
@@ -70,6 +78,8 @@ impl Default for Agent {
             name: "default".to_owned(),
             numbers: Vec::new(),
             default: true,
+            max_calls: None,
+            busy: None,
             instructions: "You answer the phone. Be friendly, brief and helpful.".to_owned(),
             greeting: None,
             language: None,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use call::output::EndReason;
 use call::summary::Turn;
-use call::{Input, Note, OperatorInput, Summary};
+use call::{CallStatus, CarrierInput, Input, Note, OperatorInput, Summary};
 use jiff::Timestamp;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::driver::{Driver, Ended, Mail, Setup};
-use crate::record::{CallFacts, CallRecord, Folder, Recorder, TRACE, Tracer};
+use crate::record::{CallFacts, CallRecord, CarrierRecording, Folder, Recorder, TRACE, Tracer};
 
 /// Messages to a call from outside its sockets: a handful in a whole call, so a full box is a call that hangs.
 const MAIL_MAX: usize = 32;
@@ -56,6 +56,18 @@ pub struct Calls {
     max_calls: usize,
     token_max: Duration,
     data: PathBuf,
+    /// Held by whoever writes a record again, so that the last news is what stays.
+    rewriting: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// How many of what the registry holds. All are bounded by the calls there are, or by a number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Held {
+    pub calls: usize,
+    pub call_sids: usize,
+    pub tokens: usize,
+    pub answers: usize,
+    pub finished: usize,
 }
 
 #[derive(Default)]
@@ -65,8 +77,15 @@ struct State {
     by_token: HashMap<Token, Uuid>,
     /// Oldest first.
     finished: VecDeque<Arc<CallRecord>>,
-    /// By the carrier's name of the call, oldest first.
-    answers: VecDeque<(String, String)>,
+    /// Oldest first. Those of calls that go on are with the calls.
+    answers: VecDeque<Answered>,
+}
+
+/// A webhook that was answered.
+struct Answered {
+    call_sid: String,
+    delivery: Option<String>,
+    answer: String,
 }
 
 struct Live {
@@ -74,6 +93,20 @@ struct Live {
     mail: mpsc::Sender<Mail>,
     token: Token,
     ticket: Ticket,
+    /// What the webhook that announced it was answered with.
+    answered: Answered,
+    /// Number of the newest status callback.
+    last_status: Option<u32>,
+    carrier_recording: Option<CarrierRecording>,
+}
+
+/// A call that a webhook tells of.
+pub(crate) struct Announcement {
+    pub facts: CallFacts,
+    /// The carrier's name of this delivery of it.
+    pub delivery: Option<String>,
+    /// Calls at once with its agent.
+    pub agent_calls_max: Option<usize>,
 }
 
 /// What the call's token is still good for.
@@ -113,12 +146,23 @@ impl Calls {
     pub(crate) fn new(max_calls: usize, token_max: Duration, data: PathBuf) -> Self {
         let (changes, _) = watch::channel(0);
         let (events, _) = broadcast::channel(EVENTS_MAX);
-        Calls { state: Arc::default(), changes, events, max_calls, token_max, data }
+        Calls { state: Arc::default(), changes, events, max_calls, token_max, data, rewriting: Arc::default() }
     }
 
     /// Calls that are going on.
     pub fn live(&self) -> usize {
         self.state().by_id.len()
+    }
+
+    pub fn held(&self) -> Held {
+        let state = self.state();
+        Held {
+            calls: state.by_id.len(),
+            call_sids: state.by_sid.len(),
+            tokens: state.by_token.len(),
+            answers: state.answers.len(),
+            finished: state.finished.len(),
+        }
     }
 
     /// The last calls that ended, oldest first, at most 256.
@@ -132,6 +176,18 @@ impl Calls {
         // The sender is ours, so it is there.
         let _ = changes.wait_for(|finished| *finished >= count).await;
         self.state().finished.back().cloned()
+    }
+
+    /// Waits for the record of a call that ended, and is as wanted: what the carrier says of it may come later.
+    pub async fn wait_for_record(&self, mut wanted: impl FnMut(&CallRecord) -> bool) -> Arc<CallRecord> {
+        let mut changes = self.changes.subscribe();
+        loop {
+            if let Some(record) = self.state().finished.iter().find(|record| wanted(record)) {
+                return record.clone();
+            }
+            // The sender is ours, so it is there.
+            let _ = changes.changed().await;
+        }
     }
 
     /// What happens in calls from now on.
@@ -150,32 +206,43 @@ impl Calls {
     }
 
     /// A webhook announced a call. `welcome` writes the answer for a token, `busy` is the one when there is no room.
-    /// Deciding and entering are one step, so the limit is exact (N9) and a delivery that comes twice starts once (N3).
+    /// Deciding and entering are one step, so the limits are exact (N9) and a delivery that comes twice starts once (N3).
+    ///
+    /// While a call goes on, whatever announces it again gets its answer. One that is over may be announced anew, as when
+    /// another application gives the caller back to us; but that is another delivery, and the carrier says so.
     pub(crate) fn announce(
         &self,
-        facts: CallFacts,
+        announcement: Announcement,
         welcome: impl FnOnce(&str) -> String,
         busy: impl FnOnce() -> String,
     ) -> Result<Announced, getrandom::Error> {
+        let Announcement { facts, delivery, agent_calls_max } = announcement;
         let token = new_token()?;
         let mut state = self.state();
-        if let Some((_, answer)) = state.answers.iter().find(|(sid, _)| *sid == facts.call_sid) {
-            return Ok(Announced::Again { answer: answer.clone() });
+        if let Some(before) = state.answered(&facts.call_sid, delivery.as_deref()) {
+            return Ok(Announced::Again { answer: before.answer.clone() });
         }
-        let admitted = state.by_id.len() < self.max_calls;
+        let with_agent = || state.by_id.values().filter(|live| live.facts.agent == facts.agent).count();
+        let admitted = state.by_id.len() < self.max_calls && agent_calls_max.is_none_or(|max| with_agent() < max);
         let answer = if admitted { welcome(&token) } else { busy() };
-        if state.answers.len() >= ANSWERS_MAX {
-            state.answers.pop_front();
-        }
-        state.answers.push_back((facts.call_sid.clone(), answer.clone()));
+        let answered = Answered { call_sid: facts.call_sid.clone(), delivery, answer: answer.clone() };
         if !admitted {
+            state.remember(answered);
             return Ok(Announced::Again { answer });
         }
         let (sender, mail) = mpsc::channel(MAIL_MAX);
         state.by_sid.insert(facts.call_sid.clone(), facts.id);
         state.by_token.insert(token.clone(), facts.id);
-        let ticket = Ticket::GoodUntil(Instant::now() + self.token_max);
-        state.by_id.insert(facts.id, Live { facts: facts.clone(), mail: sender, token, ticket });
+        let live = Live {
+            facts: facts.clone(),
+            mail: sender,
+            token,
+            ticket: Ticket::GoodUntil(Instant::now() + self.token_max),
+            answered,
+            last_status: None,
+            carrier_recording: None,
+        };
+        state.by_id.insert(facts.id, live);
         Ok(Announced::New { answer, call: NewCall { facts, mail } })
     }
 
@@ -201,6 +268,66 @@ impl Calls {
         live.is_some_and(|live| live.mail.try_send(Mail::Input(input)).is_ok())
     }
 
+    /// Passes a status callback on, unless a newer one was: they come in any order, and numbered.
+    pub(crate) fn tell_status(&self, sid: &str, number: Option<u32>, status: CallStatus) {
+        let mut state = self.state();
+        let Some(live) = state.live_mut(sid) else { return };
+        if number.is_some() && number <= live.last_status {
+            return;
+        }
+        if live.mail.try_send(Mail::Input(Input::Carrier(CarrierInput::Status(status)))).is_ok() {
+            live.last_status = live.last_status.max(number);
+        }
+    }
+
+    /// Notes what the carrier says of its own recording: of a call that goes on for its record, of one that is over in
+    /// it. Returns whose recording it is, unless that was long ago.
+    pub(crate) async fn carrier_recorded(&self, sid: &str, recording: CarrierRecording) -> Option<Uuid> {
+        let finished = {
+            let mut state = self.state();
+            if let Some(live) = state.live_mut(sid) {
+                CarrierRecording::update(&mut live.carrier_recording, recording);
+                return Some(live.facts.id);
+            }
+            let record = state.finished.iter_mut().rev().find(|record| record.facts.call_sid == sid)?;
+            let mut news = record.carrier_recording.clone();
+            if !CarrierRecording::update(&mut news, recording) {
+                return Some(record.facts.id);
+            }
+            Arc::make_mut(record).carrier_recording = news;
+            record.facts.id
+        };
+        self.write_again(finished).await;
+        Some(finished)
+    }
+
+    /// Notes that the carrier's recording is in the call's folder.
+    pub(crate) async fn carrier_recording_fetched(&self, id: Uuid, recording_sid: &str, file: &str) {
+        let is_it = |recording: &&mut CarrierRecording| recording.sid == recording_sid;
+        {
+            let mut state = self.state();
+            if let Some(live) = state.by_id.get_mut(&id) {
+                if let Some(recording) = live.carrier_recording.as_mut().filter(is_it) {
+                    recording.file = Some(file.to_owned());
+                }
+                return;
+            }
+            let Some(record) = state.finished.iter_mut().find(|record| record.facts.id == id) else { return };
+            if let Some(recording) = Arc::make_mut(record).carrier_recording.as_mut().filter(is_it) {
+                recording.file = Some(file.to_owned());
+            }
+        }
+        self.write_again(id).await;
+    }
+
+    async fn write_again(&self, id: Uuid) {
+        let _writing = self.rewriting.lock().await;
+        if let Some(record) = self.record(id) {
+            self.write(&record).await;
+        }
+        self.changes.send_modify(|_| {});
+    }
+
     /// What is known of a call that is going on.
     pub(crate) fn facts(&self, id: Uuid) -> Option<CallFacts> {
         self.state().by_id.get(&id).map(|live| live.facts.clone())
@@ -217,13 +344,19 @@ impl Calls {
         let record = self.drive(&facts, mail, setup).instrument(span.clone()).await;
         span.in_scope(|| tracing::info!(reason = ?record.ended_reason, by = ?record.ended_by, "call ended"));
 
-        let folder = Folder::of(&self.data, facts.id);
-        match tokio::time::timeout(WRITERS_MAX, folder.finish(&record)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(call = %facts.id, %error, "the call's record could not be written"),
-            Err(_) => tracing::error!(call = %facts.id, "the call's record could not be written in time"),
+        self.write(&record).await;
+        if self.finish(record) {
+            self.write_again(facts.id).await;
         }
-        self.finish(record);
+    }
+
+    async fn write(&self, record: &CallRecord) {
+        let call = record.facts.id;
+        match tokio::time::timeout(WRITERS_MAX, Folder::of(&self.data, call).finish(record)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%call, %error, "the call's record could not be written"),
+            Err(_) => tracing::error!(%call, "the call's record could not be written in time"),
+        }
     }
 
     async fn drive(&self, facts: &CallFacts, mail: mpsc::Receiver<Mail>, setup: Setup) -> CallRecord {
@@ -271,15 +404,25 @@ impl Calls {
             ended_by: ended.reason.by(),
             summary: ended.summary,
             recording,
+            carrier_recording: self.carrier_recording(facts.id),
             trace: traced.then(|| TRACE.to_owned()),
             abandoned: ended.abandoned,
         }
     }
 
-    fn finish(&self, record: CallRecord) {
+    fn carrier_recording(&self, id: Uuid) -> Option<CarrierRecording> {
+        self.state().by_id.get(&id).and_then(|live| live.carrier_recording.clone())
+    }
+
+    /// Returns whether there is news that the record did not have yet.
+    fn finish(&self, mut record: CallRecord) -> bool {
         let mut state = self.state();
+        let mut news = false;
         if let Some(live) = state.by_id.remove(&record.facts.id) {
             state.by_token.remove(&live.token);
+            news = live.carrier_recording != record.carrier_recording;
+            record.carrier_recording = live.carrier_recording;
+            state.remember(live.answered);
         }
         state.by_sid.remove(&record.facts.call_sid);
         if state.finished.len() >= FINISHED_MAX {
@@ -288,6 +431,7 @@ impl Calls {
         state.finished.push_back(Arc::new(record));
         drop(state);
         self.changes.send_modify(|finished| *finished += 1);
+        news
     }
 
     /// Ends all calls, and waits for it at most this long.
@@ -309,6 +453,30 @@ impl Calls {
     }
 }
 
+impl State {
+    fn live_mut(&mut self, sid: &str) -> Option<&mut Live> {
+        self.by_id.get_mut(self.by_sid.get(sid)?)
+    }
+
+    /// The answer that this delivery had before, or has as good as had.
+    fn answered(&self, call_sid: &str, delivery: Option<&str>) -> Option<&Answered> {
+        if let Some(live) = self.by_sid.get(call_sid).and_then(|id| self.by_id.get(id)) {
+            return Some(&live.answered);
+        }
+        let before = self.answers.iter().rev().find(|answered| answered.call_sid == call_sid)?;
+        // Without names to tell them by, it is the same delivery.
+        let same = delivery.is_none_or(|name| before.delivery.as_deref().is_none_or(|before| before == name));
+        same.then_some(before)
+    }
+
+    fn remember(&mut self, answered: Answered) {
+        if self.answers.len() >= ANSWERS_MAX {
+            self.answers.pop_front();
+        }
+        self.answers.push_back(answered);
+    }
+}
+
 fn written<T>(result: std::io::Result<T>, what: &str) -> Option<T> {
     result.inspect_err(|error| tracing::error!(%error, "{what} could not be written")).ok()
 }
@@ -322,6 +490,7 @@ fn new_token() -> Result<Token, getrandom::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::RecordingStatus;
 
     const TOKEN_MAX: Duration = Duration::from_secs(60);
 
@@ -344,7 +513,13 @@ mod tests {
 
     /// The token is the answer.
     fn announce(calls: &Calls, call_sid: &str) -> (String, Option<NewCall>) {
-        match calls.announce(facts(call_sid), str::to_owned, || "busy".to_owned()).unwrap() {
+        deliver(calls, call_sid, None)
+    }
+
+    fn deliver(calls: &Calls, call_sid: &str, delivery: Option<&str>) -> (String, Option<NewCall>) {
+        let delivery = delivery.map(str::to_owned);
+        let announcement = Announcement { facts: facts(call_sid), delivery, agent_calls_max: None };
+        match calls.announce(announcement, str::to_owned, || "busy".to_owned()).unwrap() {
             Announced::New { answer, call } => (answer, Some(call)),
             Announced::Again { answer } => (answer, None),
         }
@@ -360,9 +535,14 @@ mod tests {
             ended_by: EndReason::CallerHungUp.by(),
             summary: Summary::default(),
             recording: None,
+            carrier_recording: None,
             trace: None,
             abandoned: 0,
         });
+    }
+
+    fn recording(sid: &str, status: RecordingStatus) -> CarrierRecording {
+        CarrierRecording { sid: sid.to_owned(), status, url: None, duration_ms: None, channels: None, file: None }
     }
 
     #[tokio::test]
@@ -416,6 +596,78 @@ mod tests {
         let (again, none) = announce(&calls, "CA1");
         assert_eq!(again, answer);
         assert!(none.is_none() && calls.live() == 0);
+    }
+
+    #[tokio::test]
+    async fn n3_another_delivery_may_bring_a_call_back_that_was_over() {
+        let calls = calls(2);
+        let (first, call) = deliver(&calls, "CA1", Some("a"));
+        assert_eq!(deliver(&calls, "CA1", Some("b")).0, first);
+        end(&calls, &call.unwrap());
+        assert_eq!(deliver(&calls, "CA1", Some("a")).0, first);
+        let (second, call) = deliver(&calls, "CA1", Some("c"));
+        assert!(call.is_some() && second != first);
+    }
+
+    #[tokio::test]
+    async fn n9_agents_have_limits_of_their_own() {
+        let calls = calls(10);
+        let announce = |sid: &str, agent: &str| {
+            let facts = CallFacts { agent: agent.to_owned(), ..facts(sid) };
+            let announcement = Announcement { facts, delivery: None, agent_calls_max: Some(1) };
+            calls.announce(announcement, str::to_owned, || "busy".to_owned()).unwrap()
+        };
+        let Announced::New { call, .. } = announce("CA1", "a") else { panic!("there was room") };
+        assert!(matches!(announce("CA2", "a"), Announced::Again { answer } if answer == "busy"));
+        assert!(matches!(announce("CA3", "b"), Announced::New { .. }));
+        end(&calls, &call);
+        assert!(matches!(announce("CA4", "a"), Announced::New { .. }));
+    }
+
+    #[tokio::test]
+    async fn an_older_status_never_overrides_a_newer_one() {
+        let calls = calls(1);
+        let (_, call) = announce(&calls, "CA1");
+        for (number, status) in [
+            (Some(2), CallStatus::InProgress),
+            (Some(0), CallStatus::Ringing),
+            (Some(2), CallStatus::Completed),
+            (Some(3), CallStatus::Completed),
+            (None, CallStatus::Ringing),
+            (Some(1), CallStatus::Ringing),
+        ] {
+            calls.tell_status("CA1", number, status);
+        }
+        let mut mail = call.unwrap().mail;
+        let mut told = Vec::new();
+        while let Ok(Mail::Input(Input::Carrier(CarrierInput::Status(status)))) = mail.try_recv() {
+            told.push(status);
+        }
+        assert_eq!(told, [CallStatus::InProgress, CallStatus::Completed, CallStatus::Ringing]);
+    }
+
+    #[tokio::test]
+    async fn what_the_carrier_says_of_its_recording_is_kept_in_any_order() {
+        let data = tempfile::tempdir().unwrap();
+        let calls = Calls::new(1, TOKEN_MAX, data.path().to_owned());
+        let (_, call) = announce(&calls, "CA1");
+        let call = call.unwrap();
+        std::fs::create_dir_all(calls.folder(call.facts.id)).unwrap();
+        let id = Some(call.facts.id);
+        assert_eq!(calls.carrier_recorded("CA1", recording("RE1", RecordingStatus::InProgress)).await, id);
+        end(&calls, &call);
+        assert_eq!(calls.finished()[0].carrier_recording, Some(recording("RE1", RecordingStatus::InProgress)));
+        assert_eq!(calls.carrier_recorded("CA1", recording("RE1", RecordingStatus::Completed)).await, id);
+        assert_eq!(calls.carrier_recorded("CA1", recording("RE1", RecordingStatus::InProgress)).await, id);
+        calls.carrier_recording_fetched(call.facts.id, "RE1", "a.wav").await;
+        calls.carrier_recording_fetched(call.facts.id, "RE2", "b.wav").await;
+        let expected =
+            CarrierRecording { file: Some("a.wav".into()), ..recording("RE1", RecordingStatus::Completed) };
+        assert_eq!(calls.finished()[0].carrier_recording, Some(expected));
+        let json = std::fs::read(calls.folder(call.facts.id).join("call.json")).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        assert_eq!((&json["carrier_recording"]["status"], &json["carrier_recording"]["file"]), (&"completed".into(), &"a.wav".into()));
+        assert_eq!(calls.carrier_recorded("CA9", recording("RE1", RecordingStatus::Completed)).await, None);
     }
 
     #[tokio::test]

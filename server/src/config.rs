@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::agent::{Agent, Model, Provider, Tool};
+use crate::answer::Answer;
 
 /// Everything the server is told before it starts. `Default` is what an empty file and an empty environment give,
 /// before they are checked: see [`Config::load`].
@@ -32,6 +33,12 @@ pub struct Config {
     /// Bytes that may wait to be written to one peer before its socket counts as lost. Beyond a minute of audio in
     /// either direction, a peer that takes nothing is not coming back.
     pub socket_backlog_max: usize,
+    /// HTTP connections at once, those not counted that became media sockets. At the limit, the one that has gone
+    /// longest without an answer makes room. A carrier that sends one webhook a connection needs a handful a call.
+    pub connections_max: usize,
+    /// How long a connection may take for a request's head, from the answer before it on: ends those that dribble and
+    /// those that idle. Longer than the pauses between the webhooks of a call's beginning.
+    pub request_head_max: Duration,
     /// How long calls may take to end when the server is told to stop.
     pub shutdown_max: Duration,
     pub openai: OpenAi,
@@ -57,6 +64,10 @@ pub struct OpenAi {
 pub struct Twilio {
     pub account_sid: Option<String>,
     pub auth_token: Option<Secret>,
+    /// What the carrier may sign its requests with besides the auth token.
+    pub shared_keys: Vec<SharedKey>,
+    /// What REST requests are made with in place of the auth token.
+    pub api_key: Option<ApiKey>,
     /// Origin of the REST API.
     pub api_url: Url,
     /// One REST request.
@@ -64,6 +75,30 @@ pub struct Twilio {
     pub verify: Verify,
     /// How long the media stream's token is good for: the carrier dials within a second or two.
     pub token_max: Duration,
+    /// What the callers of a number get that no agent answers.
+    pub unknown_number: Answer,
+    /// What the caller gets who is one too many (N9), where the agent has nothing of its own to say.
+    pub busy: Answer,
+    /// Whether recordings that the carrier made are copied into their calls' folders.
+    pub fetch_recordings: bool,
+    /// The largest one that is. Two hours of two channels are 230 MB.
+    pub recording_bytes_max: u64,
+    /// How long one attempt at it may take: that much in this time needs 4 Mbit/s.
+    pub recording_fetch_max: Duration,
+}
+
+/// A customer's key by which Twilio signs (`webhooks_sharedkey_…`).
+#[derive(Clone, Debug)]
+pub struct SharedKey {
+    pub id: String,
+    pub secret: Secret,
+}
+
+/// An API key (`SK…`), which can be revoked by itself.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    pub sid: String,
+    pub secret: Secret,
 }
 
 /// Which of the carrier's requests have to be signed.
@@ -137,6 +172,8 @@ impl Default for Config {
             api_key: None,
             max_calls: 100,
             socket_backlog_max: 1 << 20,
+            connections_max: 1_024,
+            request_head_max: Duration::from_secs(30),
             shutdown_max: Duration::from_secs(10),
             openai: OpenAi {
                 url: known_url("wss://api.openai.com/v1/realtime"),
@@ -147,10 +184,17 @@ impl Default for Config {
             twilio: Twilio {
                 account_sid: None,
                 auth_token: None,
+                shared_keys: Vec::new(),
+                api_key: None,
                 api_url: known_url("https://api.twilio.com"),
                 api_timeout: Duration::from_secs(5),
                 verify: Verify::Always,
                 token_max: Duration::from_secs(60),
+                unknown_number: Answer::Reject,
+                busy: Answer::Busy,
+                fetch_recordings: false,
+                recording_bytes_max: 256 << 20,
+                recording_fetch_max: Duration::from_secs(600),
             },
             agents: vec![Agent::default()],
         }
@@ -199,6 +243,8 @@ struct FileTop {
     data: Option<PathBuf>,
     max_calls: Option<usize>,
     socket_backlog_max_bytes: Option<usize>,
+    connections_max: Option<usize>,
+    request_head_max_ms: Option<u64>,
     shutdown_max_ms: Option<u64>,
     openai: Option<toml::Table>,
     twilio: Option<toml::Table>,
@@ -218,6 +264,11 @@ struct FileTwilio {
     verify: Option<Verify>,
     api_timeout_ms: Option<u64>,
     token_max_ms: Option<u64>,
+    unknown_number: Option<Answer>,
+    busy: Option<Answer>,
+    fetch_recordings: Option<bool>,
+    recording_max_bytes: Option<u64>,
+    recording_fetch_max_ms: Option<u64>,
 }
 
 #[derive(Deserialize, Default)]
@@ -225,6 +276,8 @@ struct FileTwilio {
 struct FileAgent {
     numbers: Option<Vec<String>>,
     default: Option<bool>,
+    max_calls: Option<usize>,
+    busy: Option<Answer>,
     instructions: Option<String>,
     greeting: Option<String>,
     language: Option<String>,
@@ -283,6 +336,8 @@ impl Reader<'_> {
             api_key: self.secret("PATCHCORD_API_KEY"),
             max_calls: top.max_calls.unwrap_or(default.max_calls),
             socket_backlog_max: top.socket_backlog_max_bytes.unwrap_or(default.socket_backlog_max),
+            connections_max: top.connections_max.unwrap_or(default.connections_max),
+            request_head_max: top.request_head_max_ms.map_or(default.request_head_max, Duration::from_millis),
             shutdown_max: top.shutdown_max_ms.map_or(default.shutdown_max, Duration::from_millis),
             openai: OpenAi {
                 url: self.url("OPENAI_REALTIME_URL", &["ws", "wss"]).unwrap_or(default.openai.url),
@@ -295,10 +350,19 @@ impl Reader<'_> {
             twilio: Twilio {
                 account_sid: self.var("TWILIO_ACCOUNT_SID"),
                 auth_token: self.secret("TWILIO_AUTH_TOKEN"),
+                shared_keys: self.shared_keys(),
+                api_key: self.api_key(),
                 api_url: self.url("TWILIO_API_URL", &["http", "https"]).unwrap_or(default.twilio.api_url),
                 api_timeout: twilio.api_timeout_ms.map_or(default.twilio.api_timeout, Duration::from_millis),
                 verify: twilio.verify.unwrap_or(default.twilio.verify),
                 token_max: twilio.token_max_ms.map_or(default.twilio.token_max, Duration::from_millis),
+                unknown_number: twilio.unknown_number.unwrap_or(default.twilio.unknown_number),
+                busy: twilio.busy.unwrap_or(default.twilio.busy),
+                fetch_recordings: twilio.fetch_recordings.unwrap_or(default.twilio.fetch_recordings),
+                recording_bytes_max: twilio.recording_max_bytes.unwrap_or(default.twilio.recording_bytes_max),
+                recording_fetch_max: twilio
+                    .recording_fetch_max_ms
+                    .map_or(default.twilio.recording_fetch_max, Duration::from_millis),
             },
             agents: Vec::new(),
         };
@@ -332,6 +396,8 @@ impl Reader<'_> {
             name,
             numbers: file.numbers.unwrap_or_default(),
             default: file.default.unwrap_or(false),
+            max_calls: file.max_calls,
+            busy: file.busy,
             instructions: file.instructions.unwrap_or(default.instructions),
             greeting: file.greeting,
             language: file.language,
@@ -390,15 +456,45 @@ impl Reader<'_> {
                 config.listen
             ));
         }
-        if twilio.auth_token.is_none() && (twilio.verify == Verify::Always || !loopback) {
+        let can_verify = twilio.auth_token.is_some() || !twilio.shared_keys.is_empty();
+        if !can_verify && (twilio.verify == Verify::Always || !loopback) {
             wrong(
-                "TWILIO_AUTH_TOKEN is not set, so no webhook could be trusted: set it, or for trying things out on \
-                 this machine listen on loopback and set `verify = \"unless-loopback\"` in [twilio]"
+                "TWILIO_AUTH_TOKEN is not set, so no webhook could be trusted: set it (or TWILIO_SHARED_KEYS), or for \
+                 trying things out on this machine listen on loopback and set `verify = \"unless-loopback\"` in [twilio]"
                     .to_owned(),
             );
         }
-        if twilio.auth_token.is_some() != twilio.account_sid.is_some() {
-            wrong("TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN belong together: set both or neither".to_owned());
+        if (twilio.auth_token.is_some() || twilio.api_key.is_some()) != twilio.account_sid.is_some() {
+            wrong(
+                "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN (or TWILIO_API_KEY_SID and TWILIO_API_KEY_SECRET) belong \
+                 together: set both or neither"
+                    .to_owned(),
+            );
+        }
+        if let Some(region) = regional_host_that_stopped(&twilio.api_url) {
+            wrong(format!(
+                "TWILIO_API_URL: Twilio stopped answering at api.{region}.twilio.com; name an edge too, as in {}",
+                API_URL_WITH_EDGE
+            ));
+        }
+        if config.connections_max < CONNECTIONS_LEAST {
+            wrong(format!("connections_max: at least {CONNECTIONS_LEAST}, or callbacks push each other out"));
+        }
+        if config.request_head_max < REQUEST_HEAD_LEAST {
+            let least = REQUEST_HEAD_LEAST.as_millis();
+            wrong(format!("request_head_max_ms: at least {least}, or a slow network looks like an attack"));
+        }
+        let agents_answers = config.agents.iter().map(|agent| (format!("agents.{}.busy", agent.name), &agent.busy));
+        let answers = [("twilio.unknown_number", &twilio.unknown_number), ("twilio.busy", &twilio.busy)]
+            .map(|(place, answer)| (place.to_owned(), answer))
+            .into_iter()
+            .chain(agents_answers.filter_map(|(place, answer)| Some((place, answer.as_ref()?))));
+        for (place, answer) in answers {
+            if let Answer::Dial(number) = answer
+                && !plausible_number(number)
+            {
+                wrong(format!("{place}.dial: `{number}` is not like +15005550006 or sip:…"));
+            }
         }
         if config.max_calls == 0 {
             wrong("max_calls: 0 would refuse every call; set at least 1".to_owned());
@@ -429,6 +525,9 @@ impl Reader<'_> {
                 if !tools.insert(&tool.name) {
                     wrong(format!("agents.{}.tools: there is a `{}` already; rename one", agent.name, tool.name));
                 }
+            }
+            if agent.max_calls == Some(0) {
+                wrong(format!("agents.{}.max_calls: 0 would refuse every call; leave the agent out", agent.name));
             }
             if agent.numbers.is_empty() && !agent.default {
                 wrong(format!("agents.{}: answers nothing; give it `numbers` or `default = true`", agent.name));
@@ -501,6 +600,41 @@ impl Reader<'_> {
         }
     }
 
+    /// `id=secret`, separated by commas or lines: the ids are Twilio's.
+    fn shared_keys(&mut self) -> Vec<SharedKey> {
+        let Some(list) = self.secret("TWILIO_SHARED_KEYS") else { return Vec::new() };
+        let mut keys: Vec<SharedKey> = Vec::new();
+        for (index, entry) in list.reveal().split([',', '\n']).map(str::trim).enumerate() {
+            let place = format!("TWILIO_SHARED_KEYS: entry {}", index + 1);
+            match entry.split_once('=') {
+                Some((id, secret)) if !id.is_empty() && !secret.is_empty() => {
+                    if keys.iter().any(|key| key.id == id) {
+                        self.mistakes.push(format!("{place}: this id was there before; remove one"));
+                    }
+                    keys.push(SharedKey { id: id.to_owned(), secret: Secret::new(secret) });
+                }
+                // What it is instead is not shown: it may be a secret. A file that could not be read was noted.
+                Some(_) | None if !list.reveal().is_empty() => {
+                    self.mistakes.push(format!("{place} is not like webhooks_sharedkey_…=secret"));
+                }
+                Some(_) | None => {}
+            }
+        }
+        keys
+    }
+
+    fn api_key(&mut self) -> Option<ApiKey> {
+        match (self.var("TWILIO_API_KEY_SID"), self.secret("TWILIO_API_KEY_SECRET")) {
+            (Some(sid), Some(secret)) => Some(ApiKey { sid, secret }),
+            (None, None) => None,
+            _ => {
+                let mistake = "TWILIO_API_KEY_SID and TWILIO_API_KEY_SECRET belong together: set both or neither";
+                self.mistakes.push(mistake.to_owned());
+                None
+            }
+        }
+    }
+
     fn parsed<T: std::str::FromStr>(&mut self, place: &str, text: &str, wanted: &str) -> Option<T> {
         let parsed = text.parse().ok();
         if parsed.is_none() {
@@ -566,4 +700,19 @@ fn plausible_number(number: &str) -> bool {
 
 fn known_url(text: &'static str) -> Url {
     Url::parse(text).expect("a URL written in this file")
+}
+
+/// Fewer HTTP connections than this and the callbacks of a handful of calls push each other out.
+const CONNECTIONS_LEAST: usize = 16;
+
+/// A head that takes longer than this on a good network does not exist; on a bad one it does.
+const REQUEST_HEAD_LEAST: Duration = Duration::from_secs(1);
+
+const API_URL_WITH_EDGE: &str = "https://api.dublin.ie1.twilio.com or https://api.sydney.au1.twilio.com";
+
+/// The region, if this is one of the hosts without an edge that Twilio took out of service on 2026-04-28
+/// (twilio.com/docs/global-infrastructure/using-the-twilio-rest-api-in-a-non-us-region). `us1` still answers.
+fn regional_host_that_stopped(url: &Url) -> Option<&str> {
+    let region = url.host_str()?.strip_prefix("api.")?.strip_suffix(".twilio.com")?;
+    ["ie1", "au1", "br1", "de1", "jp1", "sg1", "us2"].contains(&region).then_some(region)
 }

@@ -3,12 +3,14 @@
 //! [`run`] is the server as a function. Who wants to look at its calls, a test or the demo, takes a [`Server`] instead.
 
 pub mod agent;
+pub mod answer;
 mod calls;
 mod carrier;
 mod commands;
 pub mod config;
 pub mod demo;
 mod driver;
+mod fetch;
 mod http;
 pub mod log;
 mod model;
@@ -22,15 +24,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::serve::ListenerExt;
 use reqwest::Url;
 use tokio::net::TcpListener;
 
-pub use calls::{CallEvent, Calls, Happening};
+pub use calls::{CallEvent, Calls, Happening, Held};
 pub use config::Config;
 
 use commands::Commands;
+use fetch::Fetcher;
 use http::App;
+use http::listen::{self, Limits};
 
 /// From dialling to a connection, for REST and tools.
 const HTTP_CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -70,11 +73,13 @@ impl Server {
             .build()
             .context("no HTTP client")?;
         let calls = Calls::new(config.max_calls, config.twilio.token_max, config.data.clone());
+        let commands = Commands::new(client, config.twilio.clone(), &public_url);
         let app = App {
             public_url,
             on_loopback: address.ip().is_loopback(),
+            fetcher: Fetcher::new(calls.clone(), commands.clone()),
             calls,
-            commands: Commands::new(client, config.twilio.clone()),
+            commands,
             tls,
             draining: AtomicBool::new(false),
             config,
@@ -99,25 +104,19 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let Server { app, listener, address } = self;
         tracing::info!(%address, public_url = %app.public_url, agents = app.config.agents.len(), "listening");
-        // Frames of 20 ms must not wait to be grouped.
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "no TCP_NODELAY");
-            }
-        });
-        let service = http::router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
+        let limits = Limits { connections: app.config.connections_max, head: app.config.request_head_max };
         let mut shutdown = std::pin::pin!(shutdown);
-        let serving = async { axum::serve(listener, service).await.context("the listener broke") };
+        let serving = listen::serve(listener, http::router(app.clone()), limits);
         // Until the calls have ended the webhooks are still answered: the carrier asks what comes after the stream.
         let mut serving = std::pin::pin!(serving);
         let stopped = futures_util::future::select(&mut serving, &mut shutdown);
-        if let futures_util::future::Either::Left((broke, _)) = stopped.await {
-            return broke;
+        if let futures_util::future::Either::Left((never, _)) = stopped.await {
+            match never {}
         }
         app.draining.store(true, Ordering::Relaxed);
         let hang_up = std::pin::pin!(app.calls.hang_up_all(app.config.shutdown_max));
         match futures_util::future::select(serving, hang_up).await {
-            futures_util::future::Either::Left((broke, _)) => broke,
+            futures_util::future::Either::Left((never, _)) => match never {},
             futures_util::future::Either::Right(_) => Ok(()),
         }
     }

@@ -1,27 +1,33 @@
 //! The HTTP side: the carrier's webhooks and media socket, the control API, health.
+//!
+//! Who may use a route is part of the table of routes, and is seen to before the route's handler is reached: a route
+//! cannot be added without saying it.
 
 mod api;
+mod guard;
+pub(crate) mod listen;
 mod problem;
 mod signature;
 mod twilio;
 mod twiml;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::{Next, from_fn};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get};
 use reqwest::Url;
 
 use crate::calls::Calls;
 use crate::commands::Commands;
 use crate::config::Config;
+use crate::fetch::Fetcher;
+use guard::Guard;
 use problem::Problem;
 
 /// A webhook is a few hundred bytes; caller name and geography included it stays far below this.
@@ -39,24 +45,52 @@ pub(crate) struct App {
     pub on_loopback: bool,
     pub calls: Calls,
     pub commands: Commands,
+    pub fetcher: Fetcher,
     pub tls: Arc<rustls::ClientConfig>,
     pub draining: AtomicBool,
 }
 
+/// What answers at a path, and to whom.
+struct Route {
+    path: &'static str,
+    guard: Guard,
+    methods: MethodRouter<Arc<App>>,
+}
+
+/// Every path that there is. The carrier posts its webhooks, unless its console was told that it is to get them.
+fn routes() -> Vec<Route> {
+    let route = |path, guard, methods| Route { path, guard, methods };
+    vec![
+        route("/twilio/voice", Guard::Carrier, get(twilio::voice).post(twilio::voice)),
+        route("/twilio/media/{token}", Guard::CarrierSocket, get(twilio::media)),
+        route("/twilio/after-stream", Guard::Carrier, get(twilio::after_stream).post(twilio::after_stream)),
+        route("/twilio/status", Guard::Carrier, get(twilio::status).post(twilio::status)),
+        route("/twilio/stream-status", Guard::Carrier, get(twilio::stream_status).post(twilio::stream_status)),
+        route("/twilio/recording", Guard::Carrier, get(twilio::recording).post(twilio::recording)),
+        route("/twilio/amd", Guard::Carrier, get(twilio::amd).post(twilio::amd)),
+        route("/api/v1/calls/{id}", Guard::Key, get(api::call)),
+        route("/healthz", Guard::None, get(|| async { "ok\n" })),
+        route("/readyz", Guard::None, get(ready)),
+    ]
+}
+
 pub(crate) fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/twilio/voice", post(twilio::voice))
-        .route("/twilio/media/{token}", get(twilio::media))
-        .route("/twilio/after-stream", post(twilio::after_stream))
-        .route("/twilio/status", post(twilio::status))
-        .route("/twilio/stream-status", post(twilio::stream_status))
-        .route("/api/v1/calls/{id}", get(api::call))
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "There is nothing at this path.") })
-        .method_not_allowed_fallback(|| async {
+    let mut router = Router::new();
+    for Route { path, guard, methods } in routes() {
+        // Not even which methods there are is told to everybody.
+        let methods = methods.fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This path exists, but not for this method.")
-        })
+        });
+        let methods = match guard {
+            Guard::None => methods,
+            Guard::Carrier => methods.layer(from_fn_with_state(app.clone(), guard::webhook)),
+            Guard::CarrierSocket => methods.layer(from_fn_with_state(app.clone(), guard::media_socket)),
+            Guard::Key => methods.layer(from_fn_with_state(app.clone(), guard::key)),
+        };
+        router = router.route(path, methods);
+    }
+    router
+        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "There is nothing at this path.") })
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(from_fn(in_time))
         .with_state(app)
@@ -78,10 +112,4 @@ async fn in_time(request: Request, next: Next) -> Response {
         Ok(response) => response,
         Err(_) => Problem::new(StatusCode::REQUEST_TIMEOUT, "The request took too long to arrive.").into_response(),
     }
-}
-
-/// Whether a request comes from this very machine, and not through a proxy on it.
-fn is_local(peer: SocketAddr, headers: &HeaderMap) -> bool {
-    let proxied = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
-    peer.ip().to_canonical().is_loopback() && !proxied.iter().any(|name| headers.contains_key(*name))
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-pub use call_record::{CallFacts, CallRecord};
+pub use call_record::{CallFacts, CallRecord, CarrierRecording, RecordingStatus};
 pub(crate) use recorder::Recorder;
 pub use recorder::Recording;
 pub(crate) use trace::Tracer;

@@ -1,4 +1,5 @@
 //! A server between the simulated carrier and the simulated model, over real sockets.
+#![allow(dead_code, reason = "each test uses some of it")]
 
 use patchcord::config::{Config, Secret, Verify};
 use patchcord::{Calls, Server};
@@ -18,13 +19,20 @@ pub struct Stage {
     pub base: String,
     server: JoinHandle<anyhow::Result<()>>,
     stop: oneshot::Sender<()>,
-    _data: TempDir,
+    pub data: TempDir,
 }
 
 impl Stage {
     /// One agent, who says hello.
     pub async fn set(session: impl Fn(&Opening) -> FakeModel + Send + Sync + 'static) -> Stage {
-        let settings = Settings::default();
+        Stage::with(Settings::default(), |_| {}, session).await
+    }
+
+    pub async fn with(
+        settings: Settings,
+        change: impl FnOnce(&mut Config),
+        session: impl Fn(&Opening) -> FakeModel + Send + Sync + 'static,
+    ) -> Stage {
         let carrier = FakeTwilio::start(settings.clone()).await.unwrap();
         let model = ModelServer::start("key", session).await.unwrap();
         let data = tempfile::tempdir().unwrap();
@@ -36,6 +44,7 @@ impl Stage {
         config.twilio.api_url = carrier.api_url().parse().unwrap();
         config.twilio.verify = Verify::Always;
         config.agents[0].greeting = Some("Hello.".to_owned());
+        change(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Server::new(config, listener).unwrap();
         let (calls, base) = (server.calls(), format!("http://{}", server.address()));
@@ -43,7 +52,7 @@ impl Stage {
         let server = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
-        Stage { carrier, model, calls, base, server, stop, _data: data }
+        Stage { carrier, model, calls, base, server, stop, data }
     }
 
     /// Stops the server, which has nothing left to do.
