@@ -14,7 +14,8 @@ pub enum Answer {
     Dial(String),
 }
 
-const FORMS: &str = r#"use "reject", "busy", { say = "…" } (with `voice` and `language` if need be) or { dial = "+…" }"#;
+const FORMS: &str =
+    r#"use "reject", "busy", { say = "…" } (with `voice` and `language` if need be) or { dial = "+…" }"#;
 
 impl<'de> Deserialize<'de> for Answer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -60,7 +61,9 @@ mod tests {
 
     #[test]
     fn what_is_no_answer_is_told_the_forms() {
-        for text in ["\"hang up\"", "3", "{}", "{ say = 3 }", "{ say = \" \" }", "{ say = \"a\", dial = \"+15005550009\" }"] {
+        for text in
+            ["\"hang up\"", "3", "{}", "{ say = 3 }", "{ say = \" \" }", "{ say = \"a\", dial = \"+15005550009\" }"]
+        {
             let error = read(text).unwrap_err();
             assert!(error.contains("{ dial = "), "{text}: {error}");
         }

@@ -661,12 +661,14 @@ mod tests {
         assert_eq!(calls.carrier_recorded("CA1", recording("RE1", RecordingStatus::InProgress)).await, id);
         calls.carrier_recording_fetched(call.facts.id, "RE1", "a.wav").await;
         calls.carrier_recording_fetched(call.facts.id, "RE2", "b.wav").await;
-        let expected =
-            CarrierRecording { file: Some("a.wav".into()), ..recording("RE1", RecordingStatus::Completed) };
+        let expected = CarrierRecording { file: Some("a.wav".into()), ..recording("RE1", RecordingStatus::Completed) };
         assert_eq!(calls.finished()[0].carrier_recording, Some(expected));
         let json = std::fs::read(calls.folder(call.facts.id).join("call.json")).unwrap();
         let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
-        assert_eq!((&json["carrier_recording"]["status"], &json["carrier_recording"]["file"]), (&"completed".into(), &"a.wav".into()));
+        assert_eq!(
+            (&json["carrier_recording"]["status"], &json["carrier_recording"]["file"]),
+            (&"completed".into(), &"a.wav".into())
+        );
         assert_eq!(calls.carrier_recorded("CA9", recording("RE1", RecordingStatus::Completed)).await, None);
     }
 

@@ -123,7 +123,10 @@ impl Commands {
         if !status.is_success() {
             // One that is not there yet is answered 404, and it is not always there when we are told that it is.
             let later = status.is_server_error()
-                || matches!(status, StatusCode::NOT_FOUND | StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
+                || matches!(
+                    status,
+                    StatusCode::NOT_FOUND | StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
+                );
             return Err(NotFetched { again: later, why: format!("the carrier answered {status}") });
         }
         let most = self.twilio.recording_bytes_max;

@@ -118,7 +118,8 @@ impl Driver {
         let config = agent.call_config();
         let tool_timeout = config.tool_timeout;
         let wants = Wants { samples: agent.recording, trace: agent.trace };
-        let bridge = Bridge::new(config, INBOUND, agent.session(), Clips::default(), wants);
+        let mut bridge = Bridge::new(config, INBOUND, agent.session(), Clips::default(), wants);
+        bridge.bind(&facts.call_sid);
         let now = Instant::now();
         let shell = Shell {
             id: facts.id,

@@ -130,13 +130,13 @@ async fn h10_the_socket_is_the_last_resort() {
 async fn l7_a_status_ends_a_call_whose_socket_died() {
     let stage = Stage::set(polite).await;
     let stream = StreamOptions { close_without_stop: true, ..StreamOptions::default() };
-    let caller =
-        vec![CallerStep::AwaitAgentSpeech { for_at_least: Duration::from_millis(100) }, CallerStep::HangUp];
+    let caller = vec![CallerStep::AwaitAgentSpeech { for_at_least: Duration::from_millis(100) }, CallerStep::HangUp];
     let report = call(&stage, caller, CallOptions { stream, ..options() }).await;
     let record = stage.calls.wait_for_finished(1).await.unwrap();
     assert_eq!((report.ended_by, record.ended_reason), (EndedBy::Caller, EndReason::CallerHungUp));
     // Without the status it would have been the carrier, 5 s later.
-    let lost_for = record.ended_at.duration_since(record.facts.started_at).as_millis() - report.ended_at.as_millis() as i128;
+    let lost_for =
+        record.ended_at.duration_since(record.facts.started_at).as_millis() - report.ended_at.as_millis() as i128;
     assert!(lost_for < 2_500, "it took {lost_for} ms");
     assert!(hang_ups(&report).is_empty());
     stage.strike().await;
@@ -188,7 +188,9 @@ async fn c2_a_recording_above_the_limit_is_left_with_the_carrier() {
     let folder = stage.calls.folder(record.facts.id);
     stage.strike().await;
     assert_eq!(record.carrier_recording.as_ref().unwrap().file, None);
-    let files: Vec<_> = std::fs::read_dir(folder).map(|files| files.flatten().map(|file| file.file_name()).collect()).unwrap_or_default();
+    let files: Vec<_> = std::fs::read_dir(folder)
+        .map(|files| files.flatten().map(|file| file.file_name()).collect())
+        .unwrap_or_default();
     assert!(!files.iter().any(|file| file.to_string_lossy().contains("carrier-recording")), "{files:?}");
 }
 
@@ -210,9 +212,13 @@ async fn callers_without_an_agent_get_what_was_configured() {
         config.agents.push(another);
     };
     let stage = Stage::with(Settings::default(), change, polite).await;
-    let ring = |to: &'static str| stage.carrier.call(&stage.base, "+15005550001", to, listens(), CallOptions::default());
+    let ring =
+        |to: &'static str| stage.carrier.call(&stage.base, "+15005550001", to, listens(), CallOptions::default());
     let report = ring("+15005550008").await;
-    assert_eq!((report.said.as_slice(), report.problems.as_slice()), (&["We are closed & sorry.".to_owned()][..], &[][..]));
+    assert_eq!(
+        (report.said.as_slice(), report.problems.as_slice()),
+        (&["We are closed & sorry.".to_owned()][..], &[][..])
+    );
 
     // One call with the agent, another dialled away; the other agent has its own limit.
     let call_with_agent = call(&stage, asks(), options());
@@ -222,7 +228,8 @@ async fn callers_without_an_agent_get_what_was_configured() {
         let dialled = ring("+15005550006").await;
         assert_eq!((dialled.dialled, dialled.problems), (vec!["+15005550009".to_owned()], vec![]));
         assert_eq!(stage.calls.held().calls, 1);
-        let caller = vec![CallerStep::AwaitAgentSpeech { for_at_least: Duration::from_millis(100) }, CallerStep::HangUp];
+        let caller =
+            vec![CallerStep::AwaitAgentSpeech { for_at_least: Duration::from_millis(100) }, CallerStep::HangUp];
         stage.carrier.call(&stage.base, "+15005550002", "+15005550007", caller, options()).await
     };
     let (first, other) = tokio::join!(call_with_agent, others);
@@ -235,15 +242,27 @@ async fn callers_without_an_agent_get_what_was_configured() {
 /// 1,000 webhooks at once, 50 lines: 50 calls, and 950 callers who are told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn n9_a_burst_is_admitted_exactly() {
-    let stage = Stage::with(Settings::default(), |config| config.max_calls = 50, |opening| {
+    let few_lines = |config: &mut Config| {
+        config.max_calls = 50;
+        config.shutdown_max = Duration::from_millis(100);
+    };
+    let stage = Stage::with(Settings::default(), few_lines, |opening| {
         FakeModel::new(&format!("s{}", opening.number), Script::default(), Behaviour::default())
     })
     .await;
     let client = reqwest::Client::new();
     let url = format!("{}/twilio/voice", stage.base);
     let ring = |number: usize| {
-        let form = form(&[("CallSid", &format!("CA{number:04}")), ("From", "+15005550001"), ("To", "+15005550006"), ("CallStatus", "ringing")]);
-        let request = client.post(&url).header("X-Twilio-Signature", signature::sign(&Settings::default().auth_token, &url, &form)).form(&form);
+        let form = form(&[
+            ("CallSid", &format!("CA{number:04}")),
+            ("From", "+15005550001"),
+            ("To", "+15005550006"),
+            ("CallStatus", "ringing"),
+        ]);
+        let request = client
+            .post(&url)
+            .header("X-Twilio-Signature", signature::sign(&Settings::default().auth_token, &url, &form))
+            .form(&form);
         async move {
             let response = request.send().await.unwrap();
             assert_eq!(response.status(), 200);
@@ -322,7 +341,7 @@ async fn the_model_is_reached_by_tls() {
 /// Sockets that say nothing, or a byte now and then, are closed; whoever comes meanwhile is served.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_and_silent_connections_end_and_cost_nobody_else_anything() {
-    let head_max = Duration::from_millis(400);
+    let head_max = Duration::from_secs(3);
     let change = |config: &mut Config| {
         config.connections_max = 16;
         config.request_head_max = head_max;
@@ -354,9 +373,11 @@ async fn slow_and_silent_connections_end_and_cost_nobody_else_anything() {
         let one = client.get(format!("{}/healthz", stage.base)).timeout(Duration::from_secs(5)).send().await.unwrap();
         assert_eq!(one.status(), 200);
     }
+    // One of the silent ones made room; nobody waited for their time to be up.
+    assert!(began.elapsed() < head_max, "{:?}", began.elapsed());
     let done = tokio::time::timeout(Duration::from_secs(10), async { while ends.join_next().await.is_some() {} });
     done.await.expect("every one of them is closed");
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < 2 * head_max, "{:?}", began.elapsed());
     stage.strike().await;
 }
 

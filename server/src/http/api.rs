@@ -9,15 +9,12 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
-use super::problem::Problem;
 use super::App;
+use super::problem::Problem;
 use crate::record::Folder;
 
 /// A call's record; while it goes on, what is known of it.
-pub(crate) async fn call(
-    State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
+pub(crate) async fn call(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Problem> {
     let unknown = || Problem::new(StatusCode::NOT_FOUND, "There is no such call.");
     let id: Uuid = id.parse().map_err(|_| unknown())?;
     if let Some(facts) = app.calls.facts(id) {

@@ -5,8 +5,9 @@
 //!
 //! * A head has to be complete within a limit, counted from the answer before it; so idle connections end by it, too.
 //! * A peer that takes nothing of what is written to it for [`WRITE_STALL_MAX`] is gone.
-//! * At the limit of connections the one that has gone longest without an answer makes room: an honest request takes
-//!   milliseconds, so that is never its connection unless the flood is faster than that.
+//! * At the limit of connections the next one waits to be accepted, and the one that has gone longest without an answer
+//!   makes room, once that is longer than [`HONEST_MAX`]. So a burst is served in turn, and a flood of silence is not
+//!   waited for.
 //!
 //! A connection that becomes a media socket leaves all this: its call, of which there is a bounded number, owns it.
 
@@ -22,7 +23,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use futures_util::future::select;
+use futures_util::future::{Either, select};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -32,13 +33,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 /// What is read of a request before its head has to be complete. Twilio's heads are below 2 KiB.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// A peer's network may be away for so long. A TCP that gets no acknowledgement gives up after minutes only.
 const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+
+/// From its connection, or the answer before it, to its own answer, an honest request takes less than this, also where
+/// it crosses an ocean. And a connection that idles for so long is one that its client can do without.
+const HONEST_MAX: Duration = Duration::from_millis(500);
 
 /// When the system gives us no more sockets, asking at once again is of no use.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -62,15 +67,18 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits)
             Err(error) if is_of_the_peer(&error) => continue,
             Err(error) => {
                 tracing::error!(%error, "no connection could be accepted");
-                patience.end_the_longest_wait();
                 sleep(ACCEPT_PAUSE).await;
+                patience.end_the_longest_wait();
                 continue;
             }
         };
         while connections.try_join_next().is_some() {}
         while connections.len() >= limits.connections {
-            patience.end_the_longest_wait();
-            connections.join_next().await;
+            // Whichever comes first: somebody goes, or somebody has been waited for long enough.
+            let enough = pin!(sleep_until(patience.longest_wait_since() + HONEST_MAX));
+            if let Either::Right(_) = select(pin!(connections.join_next()), enough).await {
+                patience.end_the_longest_wait();
+            }
         }
         // Frames of 20 ms must not wait to be grouped.
         if let Err(error) = stream.set_nodelay(true) {
@@ -114,9 +122,9 @@ async fn connection(
         .with_upgrades();
     // What ends a connection is its peer's affair: an error here is for the curious.
     match select(pin!(served), pin!(end.notified())).await {
-        futures_util::future::Either::Left((Ok(()), _)) => {}
-        futures_util::future::Either::Left((Err(error), _)) => tracing::debug!(%error, "a connection ended"),
-        futures_util::future::Either::Right(_) => tracing::debug!("a connection made room for another"),
+        Either::Left((Ok(()), _)) => {}
+        Either::Left((Err(error), _)) => tracing::debug!(%error, "a connection ended"),
+        Either::Right(_) => tracing::debug!("a connection made room for another"),
     }
 }
 
@@ -127,7 +135,7 @@ struct Patience(Arc<Mutex<Waits>>);
 #[derive(Default)]
 struct Waits {
     /// By the order in which the waits began.
-    by_turn: BTreeMap<u64, Arc<Notify>>,
+    by_turn: BTreeMap<u64, (Instant, Arc<Notify>)>,
     next: u64,
 }
 
@@ -146,9 +154,14 @@ impl Patience {
     }
 
     fn end_the_longest_wait(&self) {
-        if let Some((_, end)) = self.waits().by_turn.pop_first() {
+        if let Some((_, (_, end))) = self.waits().by_turn.pop_first() {
             end.notify_one();
         }
+    }
+
+    /// Now, if nobody waits: all are on their way out.
+    fn longest_wait_since(&self) -> Instant {
+        self.waits().by_turn.first_key_value().map_or_else(Instant::now, |(_, (since, _))| *since)
     }
 
     fn waits(&self) -> MutexGuard<'_, Waits> {
@@ -160,7 +173,7 @@ impl Waits {
     fn insert(&mut self, end: Arc<Notify>) -> u64 {
         let turn = self.next;
         self.next += 1;
-        self.by_turn.insert(turn, end);
+        self.by_turn.insert(turn, (Instant::now(), end));
         turn
     }
 }

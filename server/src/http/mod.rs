@@ -113,3 +113,91 @@ async fn in_time(request: Request, next: Next) -> Response {
         Err(_) => Problem::new(StatusCode::REQUEST_TIMEOUT, "The request took too long to arrive.").into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Secret, Verify};
+    use axum::body::Body;
+    use axum::extract::ConnectInfo;
+    use hyper::service::Service;
+    use hyper_util::service::TowerToHyperService;
+    use std::net::SocketAddr;
+
+    /// Somebody on the internet.
+    const STRANGER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 5_555);
+
+    async fn open_to_strangers(change: impl FnOnce(&mut Config)) -> TowerToHyperService<Router> {
+        let mut config = Config::default();
+        config.twilio.verify = Verify::UnlessLoopback;
+        config.twilio.account_sid = Some("AC1".to_owned());
+        config.twilio.auth_token = Some(Secret::new("token"));
+        change(&mut config);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut server = crate::Server::new(config, listener).unwrap();
+        Arc::get_mut(&mut server.app).expect("nobody else has it yet").on_loopback = false;
+        TowerToHyperService::new(router(server.app))
+    }
+
+    async fn ask(
+        router: &TowerToHyperService<Router>,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> StatusCode {
+        let mut request = hyper::Request::builder().method(method).uri(path).extension(ConnectInfo(STRANGER));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        router.call(request.body(Body::empty()).unwrap()).await.unwrap().status()
+    }
+
+    #[tokio::test]
+    async fn a_stranger_gets_an_answer_from_health_only() {
+        let keyless = open_to_strangers(|_| {}).await;
+        let locked = open_to_strangers(|config| config.api_key = Some(Secret::new("key"))).await;
+        let upgrade = [
+            ("connection", "upgrade"),
+            ("upgrade", "websocket"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "eA=="),
+        ];
+        let pretenders: [&[(&str, &str)]; 6] = [
+            &[],
+            &upgrade,
+            &[("authorization", "Bearer kex")],
+            &[("authorization", "Basic a2V5")],
+            &[("x-twilio-signature", "AAAA")],
+            // Whoever may say where they come from says loopback.
+            &[("x-forwarded-for", "127.0.0.1"), ("forwarded", "for=127.0.0.1"), ("host", "localhost")],
+        ];
+        let mut open = Vec::new();
+        for route in routes() {
+            let path = route.path.replace("{token}", "x").replace("{id}", "0192d3a0-0000-7000-8000-000000000001");
+            assert!(!path.contains('{'), "say here what {path} may be");
+            for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"] {
+                for router in [&keyless, &locked] {
+                    for headers in pretenders {
+                        let status = ask(router, method, &path, headers).await;
+                        let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+                        assert_eq!(refused, route.guard != Guard::None, "{method} {path} {headers:?}: {status}");
+                    }
+                }
+            }
+            if route.guard == Guard::None {
+                assert_eq!(ask(&keyless, "GET", &path, &[]).await, StatusCode::OK);
+                assert_eq!(ask(&keyless, "DELETE", &path, &[]).await, StatusCode::METHOD_NOT_ALLOWED);
+                open.push(route.path);
+            }
+        }
+        assert_eq!(open, ["/healthz", "/readyz"]);
+        for path in ["/", "/nothing", "/twilio", "/twilio/voice/", "/api/v1/calls/x/y", "//healthz", "/../healthz"] {
+            assert_eq!(ask(&keyless, "GET", path, &[]).await, StatusCode::NOT_FOUND, "{path}");
+        }
+        // The same requests with what they want are let through, so that it was the guard that refused them.
+        let key = [("authorization", "Bearer key")];
+        let call = "/api/v1/calls/0192d3a0-0000-7000-8000-000000000001";
+        assert_eq!(ask(&locked, "GET", call, &key).await, StatusCode::NOT_FOUND);
+        assert_eq!(ask(&locked, "DELETE", call, &key).await, StatusCode::METHOD_NOT_ALLOWED);
+    }
+}

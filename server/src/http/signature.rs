@@ -65,12 +65,7 @@ pub(crate) enum Untrusted {
 }
 
 /// Whether the carrier signed this. `url` begins with the scheme that Twilio uses: `wss` for a media socket.
-pub(crate) fn check(
-    twilio: &Twilio,
-    headers: &HeaderMap,
-    url: &str,
-    content: Content<'_>,
-) -> Result<(), Untrusted> {
+pub(crate) fn check(twilio: &Twilio, headers: &HeaderMap, url: &str, content: Content<'_>) -> Result<(), Untrusted> {
     let signature = headers.get(SIGNATURE).ok_or(Untrusted::Unsigned)?;
     let (algorithm, secret) = match headers.get(SETTINGS).map(|settings| named_key(settings.as_bytes())) {
         None | Some(NamedKey { algorithm: None, .. }) => {

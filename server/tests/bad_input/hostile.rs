@@ -8,8 +8,25 @@ use serde_json::{Value, json};
 /// As a form has them.
 pub fn texts() -> Vec<String> {
     let mut texts: Vec<String> = [
-        "", " ", "\0", "\r\nX-Evil: 1", "-1", "0", "18446744073709551616", "1e999", "NaN", "null", "true", "[]", "{\"a\":1}",
-        "../../etc/passwd", "%00%ff", "<Response><Dial>1</Dial></Response>", "' OR 1=1 --", "${jndi:ldap://x}", "💥\u{202e}",
+        "",
+        " ",
+        "\0",
+        "\r\nX-Evil: 1",
+        "-1",
+        "0",
+        "18446744073709551616",
+        "1e999",
+        "NaN",
+        "null",
+        "true",
+        "[]",
+        "{\"a\":1}",
+        "../../etc/passwd",
+        "%00%ff",
+        "<Response><Dial>1</Dial></Response>",
+        "' OR 1=1 --",
+        "${jndi:ldap://x}",
+        "💥\u{202e}",
         "CA404",
     ]
     .map(str::to_owned)

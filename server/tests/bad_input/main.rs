@@ -80,8 +80,7 @@ async fn bad_input_gets_a_clear_answer_disturbs_nobody_and_leaves_nothing() {
 
     let other = stage.carrier.call(&stage.base, "+15005550001", OURS, conversation(), options());
     let storms = async {
-        let (webhooks, media, model) =
-            tokio::join!(webhooks::all(&door), media::all(&door), model::all(&door, &front));
+        let (webhooks, media, model) = tokio::join!(webhooks::all(&door), media::all(&door), model::all(&door, &front));
         (webhooks, media, model)
     };
     let (report, (webhooks, media, model)) = tokio::join!(other, storms);
@@ -186,7 +185,14 @@ impl Door {
     async fn announce(&self, call_sid: &str, to: &str) -> String {
         let form = form(&[("CallSid", call_sid), ("From", "+15005550001"), ("To", to), ("CallStatus", "ringing")]);
         let answer = self.post("/twilio/voice", &form).await.text().await.unwrap();
-        answer.split("<Stream url=\"").nth(1).unwrap_or_else(|| panic!("{answer}")).split('"').next().unwrap().to_owned()
+        answer
+            .split("<Stream url=\"")
+            .nth(1)
+            .unwrap_or_else(|| panic!("{answer}"))
+            .split('"')
+            .next()
+            .unwrap()
+            .to_owned()
     }
 
     /// Ends a call as its caller does.

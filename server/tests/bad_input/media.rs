@@ -2,11 +2,10 @@
 
 use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};
-use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::{Frame, FrameHeader};
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use uuid::Uuid;
@@ -14,6 +13,9 @@ use uuid::Uuid;
 use super::{Door, HOSTILE_CARRIER, PATIENCE, hostile};
 
 pub type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// In a case, the call that it will be.
+const ITS_CALL: &str = "CA?";
 
 struct Case {
     name: String,
@@ -38,6 +40,10 @@ pub async fn all(door: &Door) -> Vec<(String, Uuid)> {
         let before = before.into_iter().map(|message| Message::text(message.to_string()));
         // A socket that is closed for what came on it takes no more of it.
         for message in before.chain(case.messages) {
+            let message = match message {
+                Message::Text(text) => Message::text(text.replace(ITS_CALL, &call_sid)),
+                other => other,
+            };
             if stream.send(message).await.is_err() {
                 break;
             }
@@ -107,7 +113,7 @@ fn cases() -> Vec<Case> {
         cases.push(Case { name, begun, messages, odd });
     };
     let unreadable = |text: &str| call::wire::twilio::read(text).is_err();
-    for message in [start("CA?"), media(20, "MZ1"), mark(), dtmf(), stop()] {
+    for message in [start(ITS_CALL), media(20, "MZ1"), mark(), dtmf(), stop()] {
         let event = message["event"].as_str().unwrap().to_owned();
         for (what, text) in hostile::mutations(&message).into_iter().chain(hostile::truncations(&message)) {
             let odd = unreadable(&text);
@@ -123,7 +129,8 @@ fn cases() -> Vec<Case> {
         let odd = unreadable(&text);
         add(format!("any text {index}"), true, vec![Message::text(text)], odd);
     }
-    for payload in ["!", "A", "AA", "AAA", "AA=A", "====", "AAAA\n", "\"},{\"", "////=", "AB==", "ÄÄÄÄ", "AAAA AAAA"] {
+    for payload in ["!", "A", "AA", "AAA", "AA=A", "====", "AAAA\n", "\"},{\"", "////=", "AB==", "ÄÄÄÄ", "AAAA AAAA"]
+    {
         let mut message = media(20, "MZ1");
         message["media"]["payload"] = payload.into();
         add(format!("audio {payload:?}"), true, vec![Message::text(message.to_string())], true);
@@ -133,15 +140,21 @@ fn cases() -> Vec<Case> {
         message["media"]["timestamp"] = timestamp;
         Message::text(message.to_string())
     };
-    let times = [json!("0"), json!("18446744073709551615"), json!("5"), json!("1"), json!("9007199254740993"), json!("20")];
+    let times =
+        [json!("0"), json!("18446744073709551615"), json!("5"), json!("1"), json!("9007199254740993"), json!("20")];
     add("times out of order".into(), true, times.into_iter().map(media_at).collect(), false);
     let text = |message: Value| Message::text(message.to_string());
     add("audio before its start".into(), false, vec![text(media(20, "MZ1"))], true);
     add("another stream's audio".into(), true, vec![text(media(20, "MZ2"))], true);
     add("another stream's stop".into(), true, vec![text(json!({ "event": "stop", "streamSid": "MZ2" }))], false);
-    add("a second start".into(), true, vec![text(start("CA?")), text(media(20, "MZ1"))], false);
+    add("a second start".into(), true, vec![text(start(ITS_CALL)), text(media(20, "MZ1"))], false);
     add("a start without a stream".into(), false, vec![text(json!({ "event": "start", "start": {} }))], true);
-    add("nothing after the stop".into(), true, vec![text(stop()), text(media(20, "MZ1")), text(start("CA?"))], false);
+    add(
+        "nothing after the stop".into(),
+        true,
+        vec![text(stop()), text(media(20, "MZ1")), text(start(ITS_CALL))],
+        false,
+    );
     add("not our coding".into(), false, vec![text(wideband())], true);
     add("another call's start".into(), false, vec![text(start("CAother")), text(media(20, "MZ1"))], true);
     for marks in [1, 3_000] {
@@ -154,7 +167,10 @@ fn cases() -> Vec<Case> {
     add("binary".into(), true, vec![Message::binary(vec![0_u8; 300]), Message::binary(vec![])], false);
     add("empty".into(), true, vec![Message::text("")], true);
     add("deep".into(), true, vec![Message::text("[".repeat(30_000))], true);
-    let frame = |opcode, last: bool, bytes: &[u8]| Message::Frame(Frame::message(bytes.to_vec(), opcode, last));
+    let frame = |opcode, is_final: bool, bytes: &[u8]| {
+        let header = FrameHeader { opcode, is_final, ..FrameHeader::default() };
+        Message::Frame(Frame::from_payload(header, bytes.to_vec().into()))
+    };
     let text_frame = OpCode::Data(Data::Text);
     add("not UTF-8".into(), true, vec![frame(text_frame, true, b"{\"event\":\"\xff\xfe\"}")], false);
     add("begun and not ended".into(), true, vec![frame(text_frame, false, b"{\"event\":")], false);
@@ -180,7 +196,7 @@ fn start(call_sid: &str) -> Value {
 }
 
 fn wideband() -> Value {
-    let mut start = start("CA?");
+    let mut start = start(ITS_CALL);
     start["start"]["mediaFormat"]["sampleRate"] = 16_000.into();
     start
 }
@@ -200,5 +216,5 @@ fn dtmf() -> Value {
 }
 
 fn stop() -> Value {
-    json!({ "event": "stop", "sequenceNumber": "5", "streamSid": "MZ1", "stop": { "accountSid": "AC1", "callSid": "CA?" } })
+    json!({ "event": "stop", "sequenceNumber": "5", "streamSid": "MZ1", "stop": { "accountSid": "AC1", "callSid": ITS_CALL } })
 }

@@ -60,7 +60,8 @@ pub async fn all(door: &Door) -> usize {
             let twice = [form(&FIELDS), vec![((*field).to_owned(), "another".to_owned())]].concat();
             cases.push((path, *field, twice));
         }
-        let name = prop_oneof![prop::sample::select(FIELDS.map(|(name, _)| name).to_vec()).prop_map(str::to_owned), ".{0,20}"];
+        let name =
+            prop_oneof![prop::sample::select(FIELDS.map(|(name, _)| name).to_vec()).prop_map(str::to_owned), ".{0,20}"];
         let fields = prop::collection::vec((name, ".{0,60}"), 0..12);
         cases.extend(hostile::some(60, fields).into_iter().map(|fields| (path, "any", fields)));
         assert!(cases.len() - before >= 300);
@@ -82,7 +83,9 @@ pub async fn all(door: &Door) -> usize {
             ("/twilio/voice" | "/twilio/after-stream", StatusCode::OK) => body.contains("<Response>"),
             (_, StatusCode::NO_CONTENT) => body.is_empty(),
             // What it was refused for is said.
-            (_, StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::PAYLOAD_TOO_LARGE) => body.contains("\"detail\""),
+            (_, StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::PAYLOAD_TOO_LARGE) => {
+                body.contains("\"detail\"")
+            }
             _ => false,
         };
         assert!(defined, "{path} with {field} hostile: {status} {body}");
