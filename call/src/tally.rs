@@ -61,11 +61,17 @@ impl Tally {
     }
 
     pub fn used(&mut self, usage: Usage) {
-        self.usage.input_text += usage.input_text;
-        self.usage.input_audio += usage.input_audio;
-        self.usage.input_cached += usage.input_cached;
-        self.usage.output_text += usage.output_text;
-        self.usage.output_audio += usage.output_audio;
+        let Usage { input_text, input_audio, input_cached, output_text, output_audio } = &mut self.usage;
+        for (sum, more) in [
+            (input_text, usage.input_text),
+            (input_audio, usage.input_audio),
+            (input_cached, usage.input_cached),
+            (output_text, usage.output_text),
+            (output_audio, usage.output_audio),
+        ] {
+            // They are the model's numbers, and it may say any.
+            *sum = sum.saturating_add(more);
+        }
     }
 }
 

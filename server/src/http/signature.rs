@@ -72,11 +72,9 @@ pub(crate) fn check(twilio: &Twilio, headers: &HeaderMap, url: &str, content: Co
             (Algorithm::HmacSha1, twilio.auth_token.as_ref().ok_or(Untrusted::NoAuthToken)?)
         }
         Some(NamedKey { id, algorithm: Some(algorithm) }) => {
-            let algorithm = match algorithm {
-                b"HMAC_SHA1" => Algorithm::HmacSha1,
-                b"HMAC_SHA256" => Algorithm::HmacSha256,
-                _ => return Err(Untrusted::UnknownAlgorithm),
-            };
+            let known = [("HMAC_SHA1", Algorithm::HmacSha1), ("HMAC_SHA256", Algorithm::HmacSha256)];
+            let named = |(name, _): &(&str, Algorithm)| algorithm.eq_ignore_ascii_case(name.as_bytes());
+            let (_, algorithm) = known.into_iter().find(named).ok_or(Untrusted::UnknownAlgorithm)?;
             let known = twilio.shared_keys.iter().find(|key| id == Some(key.id.as_bytes()));
             (algorithm, &known.ok_or(Untrusted::UnknownKey)?.secret)
         }
@@ -119,10 +117,14 @@ struct NamedKey<'a> {
     algorithm: Option<&'a [u8]>,
 }
 
+/// As Twilio's own libraries read it: an empty algorithm is none.
 fn named_key(settings: &[u8]) -> NamedKey<'_> {
-    let value = |name: &[u8]| {
-        let mut parts = settings.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-        parts.find_map(|part| part.strip_prefix(name)?.strip_prefix(b"="))
+    let value = |wanted: &[u8]| {
+        settings.split(|byte| *byte == b',').find_map(|part| {
+            let (name, value) = part.split_at(part.iter().position(|byte| *byte == b'=')?);
+            let value = value[1..].trim_ascii();
+            (name.trim_ascii() == wanted && !value.is_empty()).then_some(value)
+        })
     };
     NamedKey { id: value(b"key"), algorithm: value(b"algorithm") }
 }
@@ -246,6 +248,7 @@ mod tests {
         assert_eq!(with("algorithm=HMAC_SHA256", sha256), Err(Untrusted::UnknownKey));
         // Without an algorithm it is the classic scheme, whatever the rest says.
         assert_eq!(with(&format!("key={KEY}"), sha1), Ok(()));
+        assert_eq!(with(&format!("key={KEY},algorithm="), sha1), Ok(()));
         assert_eq!(with(&format!("key={KEY}"), sha256), Err(Untrusted::Mismatch));
         let keys_only = Twilio { auth_token: None, ..twilio() };
         let signed = headers(&[(SIGNATURE, sha1)]);

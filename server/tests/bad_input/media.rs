@@ -1,7 +1,9 @@
 //! The carrier's media socket. The call ends when its caller hangs up, whatever was said on it before.
 
-use futures_util::future::join_all;
-use futures_util::{SinkExt, StreamExt};
+use std::future::ready;
+use std::sync::Arc;
+
+use futures_util::{SinkExt, StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
@@ -10,7 +12,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use uuid::Uuid;
 
-use super::{Door, HOSTILE_CARRIER, PATIENCE, hostile};
+use super::{AT_ONCE, Door, HOSTILE_CARRIER, PATIENCE, hostile};
 
 pub type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -27,12 +29,12 @@ struct Case {
 }
 
 /// Returns those of which the log has to have a word.
-pub async fn all(door: &Door) -> Vec<(String, Uuid)> {
+pub async fn all(door: Arc<Door>) -> Vec<(String, Uuid)> {
+    let door = &*door;
     tokens(door).await;
     let cases = cases();
     assert!(cases.len() >= 300, "{}", cases.len());
-    let calls = join_all(cases.into_iter().enumerate().map(|(number, case)| async move {
-        let _turn = door.at_once[1].acquire().await.unwrap();
+    let calls = stream::iter(cases.into_iter().enumerate()).map(|(number, case)| async move {
         let call_sid = format!("CAmedia{number}");
         let url = door.announce(&call_sid, HOSTILE_CARRIER).await;
         let mut stream = door.dial(&url, &door.sign(&url, &[])).await.unwrap();
@@ -56,9 +58,8 @@ pub async fn all(door: &Door) -> Vec<(String, Uuid)> {
         }
         let id = door.id_of(&call_sid).await;
         case.odd.then_some((case.name, id))
-    }))
-    .await;
-    calls.into_iter().flatten().collect()
+    });
+    calls.buffer_unordered(AT_ONCE).filter_map(ready).collect().await
 }
 
 /// Waits until the server has read all that was sent, or has closed.

@@ -1,11 +1,11 @@
 //! The model's socket. A call that has lost its model may end by that; here its caller hangs up first.
 
 use std::collections::VecDeque;
+use std::future::ready;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use futures_util::future::join_all;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{SinkExt, StreamExt, stream};
 use reqwest::Url;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use uuid::Uuid;
 
-use super::{Door, HOSTILE_MODEL, PATIENCE, hostile};
+use super::{AT_ONCE, Door, HOSTILE_MODEL, PATIENCE, hostile};
 
 /// Who asks for this model gets a hostile one.
 pub const HOSTILE: &str = "hostile";
@@ -27,12 +27,21 @@ struct Case {
     odd: bool,
 }
 
-/// A case on its way to a session, and who waits for it to have been read.
-type Waiting = Arc<Mutex<VecDeque<(Vec<Message>, oneshot::Sender<()>)>>>;
+/// A case on its way to a session.
+struct Waiting {
+    messages: Vec<Message>,
+    /// There is a session for it.
+    take: oneshot::Sender<()>,
+    /// The server has read all of it, or closed.
+    read: oneshot::Sender<()>,
+}
+
+type Queue = Arc<Mutex<VecDeque<Waiting>>>;
 
 /// Stands before the simulated model, and lets through who does not ask for the hostile one.
 pub struct Front {
-    waiting: Waiting,
+    waiting: Queue,
+    order: tokio::sync::Mutex<()>,
     accepting: JoinHandle<()>,
 }
 
@@ -42,7 +51,7 @@ impl Front {
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let listener = TcpListener::from_std(listener).unwrap();
-        let waiting = Waiting::default();
+        let waiting = Queue::default();
         let behind_address = SocketAddr::from(([127, 0, 0, 1], behind.port().unwrap()));
         let given = waiting.clone();
         let accepting = tokio::spawn(async move {
@@ -51,7 +60,7 @@ impl Front {
             }
         });
         let url = Url::parse(&format!("ws://{address}{}", behind.path())).unwrap();
-        (Front { waiting, accepting }, url)
+        (Front { waiting, order: tokio::sync::Mutex::default(), accepting }, url)
     }
 }
 
@@ -61,7 +70,7 @@ impl Drop for Front {
     }
 }
 
-async fn session(mut stream: TcpStream, behind: SocketAddr, waiting: Waiting) {
+async fn session(mut stream: TcpStream, behind: SocketAddr, waiting: Queue) {
     let mut head = [0; 2_048];
     let peeked = stream.peek(&mut head).await.unwrap_or(0);
     if !String::from_utf8_lossy(&head[..peeked]).contains(&format!("model={HOSTILE}")) {
@@ -73,7 +82,8 @@ async fn session(mut stream: TcpStream, behind: SocketAddr, waiting: Waiting) {
     }
     let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else { return };
     // One that is connected again after a case has nothing hostile left to say.
-    let Some((messages, read)) = waiting.lock().unwrap().pop_front() else { return };
+    let Some(Waiting { messages, take, read }) = waiting.lock().unwrap().pop_front() else { return };
+    let _ = take.send(());
     while let Some(Ok(message)) = socket.next().await {
         if message.to_text().is_ok_and(|text| text.contains("session.update")) {
             break;
@@ -96,34 +106,30 @@ async fn session(mut stream: TcpStream, behind: SocketAddr, waiting: Waiting) {
 }
 
 /// Returns those of which the log has to have a word.
-pub async fn all(door: &Door, front: &Front) -> Vec<(String, Uuid)> {
+pub async fn all(door: Arc<Door>, front: Arc<Front>) -> Vec<(String, Uuid)> {
+    let (door, front) = (&*door, &*front);
     let cases = cases();
     assert!(cases.len() >= 300, "{}", cases.len());
-    let calls = join_all(cases.into_iter().enumerate().map(|(number, case)| async move {
-        let _turn = door.at_once[2].acquire().await.unwrap();
+    let calls = stream::iter(cases.into_iter().enumerate()).map(|(number, case)| async move {
         let Case { name, messages, odd } = case;
         let call_sid = format!("CAmodel{number}");
+        let (take, taken) = oneshot::channel();
         let (read, was_read) = oneshot::channel();
-        // Sessions take the cases in turn: whose call is whose does not matter but for the log, so that one at a time
-        // is announced and connected.
-        let order = ORDER.lock().await;
-        front.waiting.lock().unwrap().push_back((messages, read));
+        // Sessions take the cases in turn. For the log it matters whose is whose, so one at a time is connected.
+        let order = front.order.lock().await;
+        front.waiting.lock().unwrap().push_back(Waiting { messages, take, read });
         let _url = door.announce(&call_sid, HOSTILE_MODEL).await;
-        while !front.waiting.lock().unwrap().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        let taken = tokio::time::timeout(PATIENCE, taken).await;
+        assert!(matches!(taken, Ok(Ok(()))), "{name}: no session");
         drop(order);
         let was_read = tokio::time::timeout(PATIENCE, was_read).await;
-        assert!(was_read.is_ok(), "{name}: neither read nor closed");
+        assert!(matches!(was_read, Ok(Ok(()))), "{name}: neither read nor closed");
         door.complete(&call_sid).await;
         let id = door.id_of(&call_sid).await;
         odd.then_some((name, id))
-    }))
-    .await;
-    calls.into_iter().flatten().collect()
+    });
+    calls.buffer_unordered(AT_ONCE).filter_map(ready).collect().await
 }
-
-static ORDER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();

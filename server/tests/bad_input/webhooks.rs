@@ -1,12 +1,14 @@
 //! The webhooks. Whatever the carrier signs is answered below 500, whatever it does not sign is refused.
 
-use futures_util::future::join_all;
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
 use proptest::prelude::*;
 use reqwest::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Door, HOSTILE_CARRIER, PATIENCE, form, hostile};
+use super::{AT_ONCE, Door, HOSTILE_CARRIER, PATIENCE, form, hostile};
 
 const PATHS: [&str; 6] = [
     "/twilio/voice",
@@ -43,59 +45,75 @@ const FIELDS: [(&str, &str); 22] = [
     ("To", HOSTILE_CARRIER),
 ];
 
+struct Case {
+    path: &'static str,
+    /// The hostile one.
+    field: &'static str,
+    fields: Vec<(String, String)>,
+}
+
 /// Returns how many requests there were.
-pub async fn all(door: &Door) -> usize {
-    let mut cases = Vec::new();
+pub async fn all(door: Arc<Door>) -> usize {
+    let cases = cases();
+    let count = cases.len();
+    let signed = stream::iter(cases.into_iter().enumerate())
+        .for_each_concurrent(AT_ONCE, |(number, case)| signed(door.clone(), number, case));
+    let (bodies, raw) = (bodies(&door), requests(&door));
+    tokio::join!(bodies, raw, signed);
+    count
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
     for path in PATHS {
         let before = cases.len();
         for (index, (field, _)) in FIELDS.iter().enumerate() {
             for text in hostile::texts() {
                 let mut fields = form(&FIELDS);
                 fields[index].1 = text;
-                cases.push((path, *field, fields));
+                cases.push(Case { path, field, fields });
             }
             let mut fields = form(&FIELDS);
             fields.remove(index);
-            cases.push((path, *field, fields.clone()));
+            cases.push(Case { path, field, fields });
             let twice = [form(&FIELDS), vec![((*field).to_owned(), "another".to_owned())]].concat();
-            cases.push((path, *field, twice));
+            cases.push(Case { path, field, fields: twice });
         }
         let name =
             prop_oneof![prop::sample::select(FIELDS.map(|(name, _)| name).to_vec()).prop_map(str::to_owned), ".{0,20}"];
         let fields = prop::collection::vec((name, ".{0,60}"), 0..12);
-        cases.extend(hostile::some(60, fields).into_iter().map(|fields| (path, "any", fields)));
+        cases.extend(hostile::some(60, fields).into_iter().map(|fields| Case { path, field: "any", fields }));
         assert!(cases.len() - before >= 300);
     }
-    let signed = join_all(cases.iter().enumerate().map(|(number, (path, field, fields))| async move {
-        let _turn = door.at_once[0].acquire().await.unwrap();
-        let mut fields = fields.clone();
-        // Each is a call of its own, unless the case is about that.
-        for (name, value) in &mut fields {
-            if name == "CallSid" && value == "CA0" {
-                *value = format!("CAweb{number}");
-            }
+    cases
+}
+
+/// One request that the carrier signed.
+async fn signed(door: Arc<Door>, number: usize, case: Case) {
+    let Case { path, field, mut fields } = case;
+    // Each is a call of its own, unless the case is about that.
+    for (name, value) in &mut fields {
+        if name == "CallSid" && value == "CA0" {
+            *value = format!("CAweb{number}");
         }
-        let call_sid = fields.iter().find(|(name, _)| name == "CallSid").map(|(_, value)| value.clone());
-        let response = door.post(path, &fields).await;
-        let status = response.status();
-        let body = response.text().await.unwrap();
-        let defined = match (*path, status) {
-            ("/twilio/voice" | "/twilio/after-stream", StatusCode::OK) => body.contains("<Response>"),
-            (_, StatusCode::NO_CONTENT) => body.is_empty(),
-            // What it was refused for is said.
-            (_, StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::PAYLOAD_TOO_LARGE) => {
-                body.contains("\"detail\"")
-            }
-            _ => false,
-        };
-        assert!(defined, "{path} with {field} hostile: {status} {body}");
-        if body.contains("<Connect") {
-            door.complete(&call_sid.unwrap()).await;
+    }
+    let call_sid = fields.iter().find(|(name, _)| name == "CallSid").map(|(_, value)| value.clone());
+    let response = door.post(path, &fields).await;
+    let status = response.status();
+    let body = response.text().await.unwrap();
+    let defined = match (path, status) {
+        ("/twilio/voice" | "/twilio/after-stream", StatusCode::OK) => body.contains("<Response>"),
+        (_, StatusCode::NO_CONTENT) => body.is_empty(),
+        // What it was refused for is said.
+        (_, StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::PAYLOAD_TOO_LARGE) => {
+            body.contains("\"detail\"")
         }
-    }));
-    let (bodies, raw) = (bodies(door), requests(door));
-    let ((), (), _) = tokio::join!(bodies, raw, signed);
-    cases.len()
+        _ => false,
+    };
+    assert!(defined, "{path} with {field} hostile: {status} {body}");
+    if body.contains("<Connect") {
+        door.complete(&call_sid.unwrap()).await;
+    }
 }
 
 /// Bodies that are no forms, that are too long, or that nobody signed.
@@ -145,6 +163,22 @@ async fn bodies(door: &Door) {
 /// What is no request at all. The connection is closed, or an error of the sender's is answered; never anything else.
 async fn requests(door: &Door) {
     let address = door.base.strip_prefix("http://").unwrap();
+    let requests = malformed();
+    for request in &requests {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        // A server that has seen enough may have closed before we are done.
+        let _ = socket.write_all(request).await;
+        let _ = socket.shutdown().await;
+        let mut answer = Vec::new();
+        let read = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut answer)).await;
+        assert!(read.is_ok(), "still open: {:?}", String::from_utf8_lossy(request).get(..80));
+        let answer = String::from_utf8_lossy(&answer);
+        let refused = answer.starts_with("HTTP/1.1 4") || answer.starts_with("HTTP/1.0 4");
+        assert!(answer.is_empty() || refused, "{:?} was answered {answer}", String::from_utf8_lossy(request));
+    }
+}
+
+fn malformed() -> Vec<Vec<u8>> {
     let head = "POST /twilio/status HTTP/1.1\r\nHost: x\r\n";
     let mut requests: Vec<Vec<u8>> = [
         "\r\n\r\n",
@@ -181,16 +215,5 @@ async fn requests(door: &Door) {
     requests.push(format!("{head}{}\r\n\r\n", "X: 1\r\n".repeat(500)).into_bytes());
     requests.extend((0..head.len()).step_by(9).map(|cut| head.as_bytes()[..cut].to_vec()));
     requests.extend(hostile::some(40, prop::collection::vec(any::<u8>(), 1..300)));
-    for request in &requests {
-        let mut socket = TcpStream::connect(address).await.unwrap();
-        // A server that has seen enough may have closed before we are done.
-        let _ = socket.write_all(request).await;
-        let _ = socket.shutdown().await;
-        let mut answer = Vec::new();
-        let read = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut answer)).await;
-        assert!(read.is_ok(), "still open: {:?}", String::from_utf8_lossy(request).get(..80));
-        let answer = String::from_utf8_lossy(&answer);
-        let refused = answer.starts_with("HTTP/1.1 4") || answer.starts_with("HTTP/1.0 4");
-        assert!(answer.is_empty() || refused, "{:?} was answered {answer}", String::from_utf8_lossy(request));
-    }
+    requests
 }

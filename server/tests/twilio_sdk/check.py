@@ -10,23 +10,26 @@ from twilio.rest import Client
 from twilio.twiml.voice_response import Connect, Dial, VoiceResponse
 
 
-def pairs(form):
-    """As a web framework gives a form: a name that comes twice has a list."""
-    values = {}
-    for name, value in form:
-        values.setdefault(name, []).append(value)
-    return {name: value[0] if len(value) == 1 else value for name, value in values.items()}
+class Form(dict):
+    """As a web framework has it: a name that comes twice has two values."""
+
+    def __init__(self, pairs):
+        for name, value in pairs:
+            self.setdefault(name, []).append(value)
+
+    def getall(self, name):
+        return self[name]
 
 
 def signatures(cases):
     answers = []
     for case in cases:
         validator = RequestValidator(case["token"])
-        form = pairs(case["form"])
+        form, algorithm = Form(case["form"]), case["algorithm"]
         answers.append(
             {
-                "accepted": validator.validate(case["url"], form, case["signature"]),
-                "made": validator.compute_signature(case["url"], form),
+                "accepted": validator.validate(case["url"], form, case["signature"], algorithm),
+                "made": validator.compute_signature(case["url"], form, algorithm),
             }
         )
     return answers
