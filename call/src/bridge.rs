@@ -122,6 +122,8 @@ pub struct Bridge {
     record_cleared: Option<Duration>,
     ended: Option<EndReason>,
     odd: VecDeque<&'static str>,
+    /// The only call whose stream is taken.
+    call_sid: Option<String>,
     text: String,
     frame: Vec<u8>,
 }
@@ -169,9 +171,15 @@ impl Bridge {
             record_cleared: None,
             ended: None,
             odd: VecDeque::new(),
+            call_sid: None,
             text: String::new(),
             frame: Vec::new(),
         }
+    }
+
+    /// From now on only a stream of this call is taken: `CA…`, as the carrier names it.
+    pub fn bind(&mut self, call_sid: &str) {
+        self.call_sid = Some(call_sid.to_owned());
     }
 
     /// A text message of the carrier's media socket.
@@ -185,6 +193,10 @@ impl Bridge {
             FromCarrier::Start(start) => {
                 // A second start of a stream that goes on is not to disturb it (L5).
                 if self.call.expects_stream() {
+                    if self.call_sid.as_deref().is_some_and(|ours| ours != start.call_sid) {
+                        self.odd("a stream of another call");
+                        return self.handle_input(Input::Carrier(CarrierInput::Closed), now);
+                    }
                     if start.encoding.as_deref().is_some_and(|encoding| encoding != "audio/x-mulaw")
                         || start.sample_rate.is_some_and(|rate| rate != 8_000)
                         || start.channels.is_some_and(|channels| channels != 1)

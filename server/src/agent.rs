@@ -9,6 +9,8 @@ use reqwest::Url;
 
 use crate::config::Audio;
 
+use crate::answer::Answer;
+
 #[derive(Clone, PartialEq, Debug)]
 pub struct Agent {
     pub name: String,
@@ -18,6 +20,12 @@ pub struct Agent {
     pub caller_id: Option<String>,
     /// Whether it answers the numbers that no other agent does.
     pub default: bool,
+    /// Calls at once with this agent (N9). `None`: as many as the server takes.
+    pub max_calls: Option<usize>,
+    /// What the caller gets who is one too many for it, or for the server. `None`: what [`Twilio::busy`] says.
+    ///
+    /// [`Twilio::busy`]: crate::config::Twilio::busy
+    pub busy: Option<Answer>,
     pub instructions: String,
     /// Said first, word for word. `None`: the caller begins.
     pub greeting: Option<String>,
@@ -78,6 +86,8 @@ impl Default for Agent {
             numbers: Vec::new(),
             caller_id: None,
             default: true,
+            max_calls: None,
+            busy: None,
             instructions: "You answer the phone. Be friendly, brief and helpful.".to_owned(),
             greeting: None,
             language: None,

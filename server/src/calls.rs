@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use call::output::EndReason;
 use call::summary::Turn;
-use call::{CallStatus, Input, Note, OperatorInput, Summary};
+use call::{CallStatus, CarrierInput, Input, Note, OperatorInput, Summary};
 use jiff::Timestamp;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::driver::{Driver, Ended, Mail, Setup};
-use crate::record::{CallFacts, CallRecord, Folder, Recorder, TRACE, Tracer};
+use crate::record::{CallFacts, CallRecord, CarrierRecording, Folder, Recorder, TRACE, Tracer};
 use crate::store::Store;
 
 /// Messages to a call from outside its sockets: a handful in a whole call, so a full box is a call that hangs.
@@ -61,6 +61,18 @@ pub struct Calls {
     token_max: Duration,
     data: PathBuf,
     store: Option<Store>,
+    /// Held by whoever writes a record again, so that the last news is what stays.
+    rewriting: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// How many of what the registry holds. All are bounded by the calls there are, or by a number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Held {
+    pub calls: usize,
+    pub call_sids: usize,
+    pub tokens: usize,
+    pub answers: usize,
+    pub finished: usize,
 }
 
 #[derive(Default)]
@@ -72,14 +84,30 @@ struct State {
     placed: HashMap<Uuid, CallFacts>,
     /// Oldest first.
     finished: VecDeque<Arc<CallRecord>>,
-    /// By the carrier's name of the call, oldest first.
-    answers: VecDeque<(String, String)>,
+    /// Oldest first. Those of calls that go on are with the calls.
+    answers: VecDeque<Answered>,
+}
+
+/// A webhook that was answered.
+struct Answered {
+    call_sid: String,
+    delivery: Option<String>,
+    answer: String,
 }
 
 impl State {
     /// Places that are taken.
     fn occupied(&self) -> usize {
         self.by_id.len() + self.placed.len()
+    }
+
+    /// Whether there is a place for one more call with this agent (N9).
+    fn has_place(&self, agent: &str, calls_max: usize, agent_calls_max: Option<usize>) -> bool {
+        let with_agent = || {
+            let live = self.by_id.values().map(|live| &live.facts);
+            live.chain(self.placed.values()).filter(|facts| facts.agent == agent).count()
+        };
+        self.occupied() < calls_max && agent_calls_max.is_none_or(|max| with_agent() < max)
     }
 }
 
@@ -88,6 +116,20 @@ struct Live {
     mail: mpsc::Sender<Mail>,
     token: Token,
     ticket: Ticket,
+    /// What the webhook that announced it was answered with.
+    answered: Answered,
+    /// Number of the newest status callback.
+    last_status: Option<u32>,
+    carrier_recording: Option<CarrierRecording>,
+}
+
+/// A call that a webhook tells of.
+pub(crate) struct Announcement {
+    pub facts: CallFacts,
+    /// The carrier's name of this delivery of it.
+    pub delivery: Option<String>,
+    /// Calls at once with its agent.
+    pub agent_calls_max: Option<usize>,
 }
 
 /// What the call's token is still good for.
@@ -127,7 +169,8 @@ impl Calls {
     pub(crate) fn new(max_calls: usize, token_max: Duration, data: PathBuf) -> Self {
         let (changes, _) = watch::channel(0);
         let (events, _) = broadcast::channel(EVENTS_MAX);
-        Calls { state: Arc::default(), changes, events, max_calls, token_max, data, store: None }
+        let (store, rewriting) = (None, Arc::default());
+        Calls { state: Arc::default(), changes, events, max_calls, token_max, data, store, rewriting }
     }
 
     /// The same, kept in this store too.
@@ -141,6 +184,17 @@ impl Calls {
         self.state().occupied()
     }
 
+    pub fn held(&self) -> Held {
+        let state = self.state();
+        Held {
+            calls: state.by_id.len(),
+            call_sids: state.by_sid.len(),
+            tokens: state.by_token.len(),
+            answers: state.answers.len(),
+            finished: state.finished.len(),
+        }
+    }
+
     /// The last calls that ended, oldest first, at most 256.
     pub fn finished(&self) -> Vec<Arc<CallRecord>> {
         self.state().finished.iter().cloned().collect()
@@ -152,6 +206,18 @@ impl Calls {
         // The sender is ours, so it is there.
         let _ = changes.wait_for(|finished| *finished >= count).await;
         self.state().finished.back().cloned()
+    }
+
+    /// Waits for the record of a call that ended, and is as wanted: what the carrier says of it may come later.
+    pub async fn wait_for_record(&self, mut wanted: impl FnMut(&CallRecord) -> bool) -> Arc<CallRecord> {
+        let mut changes = self.changes.subscribe();
+        loop {
+            if let Some(record) = self.state().finished.iter().find(|record| wanted(record)) {
+                return record.clone();
+            }
+            // The sender is ours, so it is there.
+            let _ = changes.changed().await;
+        }
     }
 
     /// What happens in calls from now on.
@@ -170,33 +236,44 @@ impl Calls {
     }
 
     /// A webhook announced a call. `welcome` writes the answer for a token, `busy` is the one when there is no room.
-    /// Deciding and entering are one step, so the limit is exact (N9) and a delivery that comes twice starts once (N3).
+    /// Deciding and entering are one step, so the limits are exact (N9) and a delivery that comes twice starts once (N3).
+    ///
+    /// While a call goes on, whatever announces it again gets its answer. One that is over may be announced anew, as when
+    /// another application gives the caller back to us; but that is another delivery, and the carrier says so.
     pub(crate) fn announce(
         &self,
-        facts: CallFacts,
+        announcement: Announcement,
         welcome: impl FnOnce(&str) -> String,
         busy: impl FnOnce() -> String,
     ) -> Result<Announced, getrandom::Error> {
+        let Announcement { facts, delivery, agent_calls_max } = announcement;
         let token = new_token()?;
         let mut state = self.state();
-        if let Some((_, answer)) = state.answers.iter().find(|(sid, _)| *sid == facts.call_sid) {
-            return Ok(Announced::Again { answer: answer.clone() });
+        if let Some(before) = state.answered(&facts.call_sid, delivery.as_deref()) {
+            return Ok(Announced::Again { answer: before.answer.clone() });
         }
         // One that we placed has its place.
-        let admitted = state.placed.remove(&facts.id).is_some() || state.occupied() < self.max_calls;
+        let admitted =
+            state.placed.remove(&facts.id).is_some() || state.has_place(&facts.agent, self.max_calls, agent_calls_max);
         let answer = if admitted { welcome(&token) } else { busy() };
-        if state.answers.len() >= ANSWERS_MAX {
-            state.answers.pop_front();
-        }
-        state.answers.push_back((facts.call_sid.clone(), answer.clone()));
+        let answered = Answered { call_sid: facts.call_sid.clone(), delivery, answer: answer.clone() };
         if !admitted {
+            state.remember(answered);
             return Ok(Announced::Again { answer });
         }
         let (sender, mail) = mpsc::channel(MAIL_MAX);
         state.by_sid.insert(facts.call_sid.clone(), facts.id);
         state.by_token.insert(token.clone(), facts.id);
-        let ticket = Ticket::GoodUntil(Instant::now() + self.token_max);
-        state.by_id.insert(facts.id, Live { facts: facts.clone(), mail: sender, token, ticket });
+        let live = Live {
+            facts: facts.clone(),
+            mail: sender,
+            token,
+            ticket: Ticket::GoodUntil(Instant::now() + self.token_max),
+            answered,
+            last_status: None,
+            carrier_recording: None,
+        };
+        state.by_id.insert(facts.id, live);
         if let Some(store) = &self.store {
             store.begun(&facts);
         }
@@ -204,9 +281,9 @@ impl Calls {
     }
 
     /// Takes a place for a call that we are going to place. Whether there is one; exact, as for calls that come (N9).
-    pub(crate) fn place(&self, facts: &CallFacts) -> bool {
+    pub(crate) fn place(&self, facts: &CallFacts, agent_calls_max: Option<usize>) -> bool {
         let mut state = self.state();
-        if state.occupied() >= self.max_calls {
+        if !state.has_place(&facts.agent, self.max_calls, agent_calls_max) {
             return false;
         }
         state.placed.insert(facts.id, facts.clone());
@@ -232,14 +309,14 @@ impl Calls {
 
     /// How the webhook about this call was answered, if it was.
     pub(crate) fn answered(&self, sid: &str) -> Option<String> {
-        self.state().answers.iter().find(|(known, _)| known == sid).map(|(_, answer)| answer.clone())
+        self.state().answered(sid, None).map(|answered| answered.answer.clone())
     }
 
     /// Whether there is, or was lately, a call that the carrier calls so.
     pub(crate) fn knows(&self, sid: &str) -> bool {
         let state = self.state();
         state.by_sid.contains_key(sid)
-            || state.answers.iter().any(|(known, _)| known == sid)
+            || state.answers.iter().any(|answered| answered.call_sid == sid)
             || state.finished.iter().any(|record| record.facts.call_sid == sid)
     }
 
@@ -298,6 +375,69 @@ impl Calls {
         self.state().by_id.get(&id).map(|live| live.mail.try_send(Mail::Input(input)).is_ok())
     }
 
+    /// Passes a status callback on, unless a newer one was: they come in any order, and numbered.
+    pub(crate) fn tell_status(&self, sid: &str, number: Option<u32>, status: CallStatus) {
+        let mut state = self.state();
+        let Some(live) = state.live_mut(sid) else { return };
+        if number.is_some() && number <= live.last_status {
+            return;
+        }
+        if live.mail.try_send(Mail::Input(Input::Carrier(CarrierInput::Status(status)))).is_ok() {
+            live.last_status = live.last_status.max(number);
+        }
+    }
+
+    /// Notes what the carrier says of its own recording: of a call that goes on for its record, of one that is over in
+    /// it. Returns whose recording it is, unless that was long ago.
+    pub(crate) async fn carrier_recorded(&self, sid: &str, recording: CarrierRecording) -> Option<Uuid> {
+        let finished = {
+            let mut state = self.state();
+            if let Some(live) = state.live_mut(sid) {
+                CarrierRecording::update(&mut live.carrier_recording, recording);
+                return Some(live.facts.id);
+            }
+            let record = state.finished.iter_mut().rev().find(|record| record.facts.call_sid == sid)?;
+            let mut news = record.carrier_recording.clone();
+            if !CarrierRecording::update(&mut news, recording) {
+                return Some(record.facts.id);
+            }
+            Arc::make_mut(record).carrier_recording = news;
+            record.facts.id
+        };
+        self.write_again(finished).await;
+        Some(finished)
+    }
+
+    /// Notes that the carrier's recording is in the call's folder.
+    pub(crate) async fn carrier_recording_fetched(&self, id: Uuid, recording_sid: &str, file: &str) {
+        let is_it = |recording: &&mut CarrierRecording| recording.sid == recording_sid;
+        {
+            let mut state = self.state();
+            if let Some(live) = state.by_id.get_mut(&id) {
+                if let Some(recording) = live.carrier_recording.as_mut().filter(is_it) {
+                    recording.file = Some(file.to_owned());
+                }
+                return;
+            }
+            let Some(record) = state.finished.iter_mut().find(|record| record.facts.id == id) else { return };
+            if let Some(recording) = Arc::make_mut(record).carrier_recording.as_mut().filter(is_it) {
+                recording.file = Some(file.to_owned());
+            }
+        }
+        self.write_again(id).await;
+    }
+
+    async fn write_again(&self, id: Uuid) {
+        let _writing = self.rewriting.lock().await;
+        if let Some(record) = self.record(id) {
+            if let Some(store) = &self.store {
+                store.ended(&record);
+            }
+            self.write(&record).await;
+        }
+        self.changes.send_modify(|_| {});
+    }
+
     /// What is known of a call that is going on.
     pub(crate) fn facts(&self, id: Uuid) -> Option<CallFacts> {
         let state = self.state();
@@ -315,13 +455,19 @@ impl Calls {
         let record = self.drive(&facts, mail, setup).instrument(span.clone()).await;
         span.in_scope(|| tracing::info!(reason = ?record.ended_reason, by = ?record.ended_by, "call ended"));
 
-        let folder = Folder::of(&self.data, facts.id);
-        match tokio::time::timeout(WRITERS_MAX, folder.finish(&record)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(call = %facts.id, %error, "the call's record could not be written"),
-            Err(_) => tracing::error!(call = %facts.id, "the call's record could not be written in time"),
+        self.write(&record).await;
+        if self.finish(record) {
+            self.write_again(facts.id).await;
         }
-        self.finish(record);
+    }
+
+    async fn write(&self, record: &CallRecord) {
+        let call = record.facts.id;
+        match tokio::time::timeout(WRITERS_MAX, Folder::of(&self.data, call).finish(record)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%call, %error, "the call's record could not be written"),
+            Err(_) => tracing::error!(%call, "the call's record could not be written in time"),
+        }
     }
 
     async fn drive(&self, facts: &CallFacts, mail: mpsc::Receiver<Mail>, setup: Setup) -> CallRecord {
@@ -369,29 +515,39 @@ impl Calls {
             ended_by: ended.reason.by(),
             summary: ended.summary,
             recording,
+            carrier_recording: self.carrier_recording(facts.id),
             trace: traced.then(|| TRACE.to_owned()),
             abandoned: ended.abandoned,
             failure: None,
         }
     }
 
-    /// The call is over, with this record.
-    pub(crate) fn finish(&self, record: CallRecord) {
+    fn carrier_recording(&self, id: Uuid) -> Option<CarrierRecording> {
+        self.state().by_id.get(&id).and_then(|live| live.carrier_recording.clone())
+    }
+
+    /// The call is over, with this record. Returns whether there is news that the record did not have yet.
+    pub(crate) fn finish(&self, mut record: CallRecord) -> bool {
         let mut state = self.state();
-        if let Some(store) = &self.store {
-            store.ended(&record);
-        }
+        let mut news = false;
         state.placed.remove(&record.facts.id);
         if let Some(live) = state.by_id.remove(&record.facts.id) {
             state.by_token.remove(&live.token);
+            news = live.carrier_recording != record.carrier_recording;
+            record.carrier_recording = live.carrier_recording;
+            state.remember(live.answered);
         }
         state.by_sid.remove(&record.facts.call_sid);
         if state.finished.len() >= FINISHED_MAX {
             state.finished.pop_front();
         }
+        if let Some(store) = &self.store {
+            store.ended(&record);
+        }
         state.finished.push_back(Arc::new(record));
         drop(state);
         self.changes.send_modify(|finished| *finished += 1);
+        news
     }
 
     /// Asks the same of every call. Those that nobody has answered are `outbound`'s.
@@ -415,6 +571,30 @@ impl Calls {
     }
 }
 
+impl State {
+    fn live_mut(&mut self, sid: &str) -> Option<&mut Live> {
+        self.by_id.get_mut(self.by_sid.get(sid)?)
+    }
+
+    /// The answer that this delivery had before, or has as good as had.
+    fn answered(&self, call_sid: &str, delivery: Option<&str>) -> Option<&Answered> {
+        if let Some(live) = self.by_sid.get(call_sid).and_then(|id| self.by_id.get(id)) {
+            return Some(&live.answered);
+        }
+        let before = self.answers.iter().rev().find(|answered| answered.call_sid == call_sid)?;
+        // Without names to tell them by, it is the same delivery.
+        let same = delivery.is_none_or(|name| before.delivery.as_deref().is_none_or(|before| before == name));
+        same.then_some(before)
+    }
+
+    fn remember(&mut self, answered: Answered) {
+        if self.answers.len() >= ANSWERS_MAX {
+            self.answers.pop_front();
+        }
+        self.answers.push_back(answered);
+    }
+}
+
 fn written<T>(result: std::io::Result<T>, what: &str) -> Option<T> {
     result.inspect_err(|error| tracing::error!(%error, "{what} could not be written")).ok()
 }
@@ -428,6 +608,7 @@ pub(crate) fn new_token() -> Result<Token, getrandom::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::RecordingStatus;
     use call::config::Direction;
 
     const TOKEN_MAX: Duration = Duration::from_secs(60);
@@ -451,7 +632,13 @@ mod tests {
 
     /// The token is the answer.
     fn announce(calls: &Calls, call_sid: &str) -> (String, Option<NewCall>) {
-        match calls.announce(facts(call_sid), str::to_owned, || "busy".to_owned()).unwrap() {
+        deliver(calls, call_sid, None)
+    }
+
+    fn deliver(calls: &Calls, call_sid: &str, delivery: Option<&str>) -> (String, Option<NewCall>) {
+        let delivery = delivery.map(str::to_owned);
+        let announcement = Announcement { facts: facts(call_sid), delivery, agent_calls_max: None };
+        match calls.announce(announcement, str::to_owned, || "busy".to_owned()).unwrap() {
             Announced::New { answer, call } => (answer, Some(call)),
             Announced::Again { answer } => (answer, None),
         }
@@ -459,6 +646,10 @@ mod tests {
 
     fn end(calls: &Calls, call: &NewCall) {
         calls.finish(CallRecord::without_stream(call.facts.clone(), EndReason::CallerHungUp, None));
+    }
+
+    fn recording(sid: &str, status: RecordingStatus) -> CarrierRecording {
+        CarrierRecording { sid: sid.to_owned(), status, url: None, duration_ms: None, channels: None, file: None }
     }
 
     #[tokio::test]
@@ -512,6 +703,80 @@ mod tests {
         let (again, none) = announce(&calls, "CA1");
         assert_eq!(again, answer);
         assert!(none.is_none() && calls.live() == 0);
+    }
+
+    #[tokio::test]
+    async fn n3_another_delivery_may_bring_a_call_back_that_was_over() {
+        let calls = calls(2);
+        let (first, call) = deliver(&calls, "CA1", Some("a"));
+        assert_eq!(deliver(&calls, "CA1", Some("b")).0, first);
+        end(&calls, &call.unwrap());
+        assert_eq!(deliver(&calls, "CA1", Some("a")).0, first);
+        let (second, call) = deliver(&calls, "CA1", Some("c"));
+        assert!(call.is_some() && second != first);
+    }
+
+    #[tokio::test]
+    async fn n9_agents_have_limits_of_their_own() {
+        let calls = calls(10);
+        let announce = |sid: &str, agent: &str| {
+            let facts = CallFacts { agent: agent.to_owned(), ..facts(sid) };
+            let announcement = Announcement { facts, delivery: None, agent_calls_max: Some(1) };
+            calls.announce(announcement, str::to_owned, || "busy".to_owned()).unwrap()
+        };
+        let Announced::New { call, .. } = announce("CA1", "a") else { panic!("there was room") };
+        assert!(matches!(announce("CA2", "a"), Announced::Again { answer } if answer == "busy"));
+        assert!(matches!(announce("CA3", "b"), Announced::New { .. }));
+        end(&calls, &call);
+        assert!(matches!(announce("CA4", "a"), Announced::New { .. }));
+    }
+
+    #[tokio::test]
+    async fn an_older_status_never_overrides_a_newer_one() {
+        let calls = calls(1);
+        let (_, call) = announce(&calls, "CA1");
+        for (number, status) in [
+            (Some(2), CallStatus::InProgress),
+            (Some(0), CallStatus::Ringing),
+            (Some(2), CallStatus::Completed),
+            (Some(3), CallStatus::Completed),
+            (None, CallStatus::Ringing),
+            (Some(1), CallStatus::Ringing),
+        ] {
+            calls.tell_status("CA1", number, status);
+        }
+        let mut mail = call.unwrap().mail;
+        let mut told = Vec::new();
+        while let Ok(Mail::Input(Input::Carrier(CarrierInput::Status(status)))) = mail.try_recv() {
+            told.push(status);
+        }
+        assert_eq!(told, [CallStatus::InProgress, CallStatus::Completed, CallStatus::Ringing]);
+    }
+
+    #[tokio::test]
+    async fn what_the_carrier_says_of_its_recording_is_kept_in_any_order() {
+        let data = tempfile::tempdir().unwrap();
+        let calls = Calls::new(1, TOKEN_MAX, data.path().to_owned());
+        let (_, call) = announce(&calls, "CA1");
+        let call = call.unwrap();
+        std::fs::create_dir_all(calls.folder(call.facts.id)).unwrap();
+        let id = Some(call.facts.id);
+        assert_eq!(calls.carrier_recorded("CA1", recording("RE1", RecordingStatus::InProgress)).await, id);
+        end(&calls, &call);
+        assert_eq!(calls.finished()[0].carrier_recording, Some(recording("RE1", RecordingStatus::InProgress)));
+        assert_eq!(calls.carrier_recorded("CA1", recording("RE1", RecordingStatus::Completed)).await, id);
+        assert_eq!(calls.carrier_recorded("CA1", recording("RE1", RecordingStatus::InProgress)).await, id);
+        calls.carrier_recording_fetched(call.facts.id, "RE1", "a.wav").await;
+        calls.carrier_recording_fetched(call.facts.id, "RE2", "b.wav").await;
+        let expected = CarrierRecording { file: Some("a.wav".into()), ..recording("RE1", RecordingStatus::Completed) };
+        assert_eq!(calls.finished()[0].carrier_recording, Some(expected));
+        let json = std::fs::read(calls.folder(call.facts.id).join("call.json")).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        assert_eq!(
+            (&json["carrier_recording"]["status"], &json["carrier_recording"]["file"]),
+            (&"completed".into(), &"a.wav".into())
+        );
+        assert_eq!(calls.carrier_recorded("CA9", recording("RE1", RecordingStatus::Completed)).await, None);
     }
 
     #[tokio::test]

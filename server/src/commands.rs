@@ -1,10 +1,12 @@
 //! What a call wants done that takes time: REST requests to the carrier, and tools. None of it holds up the call.
 
+use std::path::Path;
 use std::time::Duration;
 
 use call::Outcome;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
 
 use crate::agent::Tool;
@@ -16,6 +18,9 @@ const TOOL_ANSWER_MAX: usize = 64 * 1024;
 /// Most of an error's body that is looked at.
 const ERROR_BODY_MAX: usize = 16 * 1024;
 
+/// Before another attempt to have the carrier record, if it could not be reached or had too much to do.
+const RECORDING_PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1_500)];
+
 /// The carrier's code for a call that cannot be changed because it is over.
 const CALL_NOT_IN_PROGRESS: u64 = 21_220;
 
@@ -24,11 +29,23 @@ const CALL_NOT_IN_PROGRESS: u64 = 21_220;
 pub(crate) struct Commands {
     http: Client,
     twilio: Twilio,
+    /// Where the carrier tells how its recordings stand. `None`: nowhere.
+    recording_callback: Option<String>,
+}
+
+/// Why a recording was not fetched.
+pub(crate) struct NotFetched {
+    /// Another attempt may go better.
+    pub again: bool,
+    pub why: String,
 }
 
 impl Commands {
-    pub(crate) fn new(http: Client, twilio: Twilio) -> Self {
-        Commands { http, twilio }
+    /// `public_url`: where the carrier reaches us, if it does.
+    pub(crate) fn new(http: Client, twilio: Twilio, public_url: Option<&Url>) -> Self {
+        let recording_callback =
+            public_url.map(|origin| format!("{}/twilio/recording", origin.as_str().trim_end_matches('/')));
+        Commands { http, twilio, recording_callback }
     }
 
     /// One attempt; the call decides about another (H10).
@@ -51,19 +68,91 @@ impl Commands {
         }
     }
 
+    /// Tries again only where the carrier surely did not begin: one call, one recording (C1).
     pub(crate) async fn start_recording(self, call_sid: String) -> Outcome {
         let path = format!("Calls/{call_sid}/Recordings.json");
-        match self.post_to_carrier(&path, &[("RecordingChannels", "dual")]).await {
-            Ok(response) if response.status().is_success() => Outcome::RecordingStarted,
-            Ok(response) => {
-                tracing::warn!(status = %response.status(), "the carrier refused to record");
-                Outcome::RecordingFailed
-            }
-            Err(why) => {
-                tracing::warn!(why, "the carrier could not be asked to record");
-                Outcome::RecordingFailed
+        let mut form = vec![("RecordingChannels", "dual")];
+        if let Some(callback) = &self.recording_callback {
+            form.push(("RecordingStatusCallback", callback));
+            form.push(("RecordingStatusCallbackEvent", "in-progress completed absent"));
+        }
+        let mut pauses = RECORDING_PAUSES.into_iter();
+        loop {
+            let request = match self.carrier(Method::POST, &path) {
+                Ok(request) => request.timeout(self.twilio.api_timeout).form(&form),
+                Err(why) => {
+                    tracing::warn!(why, "the carrier cannot be asked to record");
+                    return Outcome::RecordingFailed;
+                }
+            };
+            let not_begun = match request.send().await {
+                Ok(response) if response.status().is_success() => return Outcome::RecordingStarted,
+                Ok(response) => {
+                    tracing::warn!(status = %response.status(), "the carrier refused to record");
+                    matches!(response.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+                }
+                Err(error) => {
+                    let unreached = error.is_connect();
+                    tracing::warn!(why = cause(error), "the carrier could not be asked to record");
+                    unreached
+                }
+            };
+            match pauses.next().filter(|_| not_begun) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Outcome::RecordingFailed,
             }
         }
+    }
+
+    /// Copies a recording that is complete into a file, both channels. Returns how many bytes it has.
+    ///
+    /// The address is made of the recording's name: a callback's `RecordingUrl` is not where we take our password.
+    pub(crate) async fn fetch_recording(&self, recording_sid: &str, to: &Path) -> Result<u64, NotFetched> {
+        let fetch = self.write_recording(recording_sid, to);
+        match tokio::time::timeout(self.twilio.recording_fetch_max, fetch).await {
+            Ok(fetched) => fetched,
+            Err(_) => Err(NotFetched { again: true, why: "it took too long".to_owned() }),
+        }
+    }
+
+    async fn write_recording(&self, recording_sid: &str, to: &Path) -> Result<u64, NotFetched> {
+        let again = |why: String| NotFetched { again: true, why };
+        let never = |why: String| NotFetched { again: false, why };
+        let path = format!("Recordings/{recording_sid}.wav?RequestedChannels=2");
+        let request = self.carrier(Method::GET, &path).map_err(never)?;
+        let mut response = request.send().await.map_err(|error| again(cause(error)))?;
+        let status = response.status();
+        if !status.is_success() {
+            // One that is not there yet is answered 404, and it is not always there when we are told that it is.
+            let later = status.is_server_error()
+                || matches!(
+                    status,
+                    StatusCode::NOT_FOUND | StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
+                );
+            return Err(NotFetched { again: later, why: format!("the carrier answered {status}") });
+        }
+        let most = self.twilio.recording_bytes_max;
+        let too_long = || never(format!("it is longer than {most} bytes; recording_max_bytes is the limit"));
+        if response.content_length().is_some_and(|length| length > most) {
+            return Err(too_long());
+        }
+        let unwritten = |error: std::io::Error| never(format!("it could not be written: {error}"));
+        let draft = to.with_extension("part");
+        let mut file = tokio::fs::File::create(&draft).await.map_err(unwritten)?;
+        let mut bytes = 0;
+        while let Some(chunk) = response.chunk().await.map_err(|error| again(cause(error)))? {
+            bytes += chunk.len() as u64;
+            if bytes > most {
+                drop(file);
+                // The next attempt would write over it anyway.
+                let _ = tokio::fs::remove_file(&draft).await;
+                return Err(too_long());
+            }
+            file.write_all(&chunk).await.map_err(unwritten)?;
+        }
+        file.sync_all().await.map_err(unwritten)?;
+        tokio::fs::rename(&draft, to).await.map_err(unwritten)?;
+        Ok(bytes)
     }
 
     /// `arguments` is as the model wrote it, and passed on as text if it is not JSON: the tool knows best what to say.
@@ -96,20 +185,23 @@ impl Commands {
         self.carrier(Method::POST, path)?.form(form).send().await.map_err(cause)
     }
 
-    /// A request to the account's part of the carrier's REST API.
+    /// A request to the account's part of the carrier's REST API, with an API key if there is one.
     pub(crate) fn carrier(&self, method: Method, path: &str) -> Result<RequestBuilder, String> {
         self.at_carrier(method, &format!("/{path}"))
     }
 
     /// `path` goes on where the account's name ends.
     fn at_carrier(&self, method: Method, path: &str) -> Result<RequestBuilder, String> {
-        let (Some(sid), Some(token)) = (&self.twilio.account_sid, &self.twilio.auth_token) else {
-            return Err("TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN are not set".to_owned());
-        };
-        let url: Url =
-            self.twilio.api_url.join(&format!("2010-04-01/Accounts/{sid}{path}")).map_err(|error| error.to_string())?;
-        let request = self.http.request(method, url).timeout(self.twilio.api_timeout);
-        Ok(request.basic_auth(sid, Some(token.reveal())))
+        let Twilio { account_sid, auth_token, api_key_sid, api_key_secret, api_url, api_timeout, .. } = &self.twilio;
+        let (account, user, password) =
+            match (account_sid, api_key_sid.as_ref().zip(api_key_secret.as_ref()), auth_token) {
+                (Some(account), Some((sid, secret)), _) => (account, sid, secret),
+                (Some(account), None, Some(token)) => (account, account, token),
+                _ => return Err("TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN are not set".to_owned()),
+            };
+        let url = api_url.join(&format!("2010-04-01/Accounts/{account}{path}")).map_err(|error| error.to_string())?;
+        let request = self.http.request(method, url).timeout(*api_timeout);
+        Ok(request.basic_auth(user, Some(password.reveal())))
     }
 }
 

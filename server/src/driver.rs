@@ -129,7 +129,8 @@ impl Driver {
         let tool_timeout = config.tool_timeout;
         let direction = call::CallFacts { direction: facts.direction };
         let wants = Wants { samples: agent.recording, trace: agent.trace };
-        let bridge = Bridge::new(config, direction, agent.session(), agent.clips.clone(), wants);
+        let mut bridge = Bridge::new(config, direction, agent.session(), agent.clips.clone(), wants);
+        bridge.bind(&facts.call_sid);
         let now = Instant::now();
         let shell = Shell {
             id: facts.id,

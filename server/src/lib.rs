@@ -3,6 +3,7 @@
 //! [`run`] is the server as a function. Who wants to look at its calls, a test or the demo, takes a [`Server`] instead.
 
 pub mod agent;
+pub mod answer;
 mod calls;
 mod carrier;
 pub mod check;
@@ -11,6 +12,7 @@ pub mod config;
 pub mod demo;
 pub mod dial;
 mod driver;
+mod fetch;
 mod http;
 pub mod init;
 pub mod log;
@@ -28,17 +30,18 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::serve::ListenerExt;
 use futures_util::Stream;
 use futures_util::future::{Either, select};
 use reqwest::Url;
 use tokio::net::TcpListener;
 
-pub use calls::{CallEvent, Calls, Happening};
+pub use calls::{CallEvent, Calls, Happening, Held};
 pub use config::Config;
 
 use commands::Commands;
+use fetch::Fetcher;
 use http::App;
+use http::listen::{self, Limits};
 use outbound::Outbound;
 use store::Store;
 
@@ -88,11 +91,12 @@ impl Server {
             config.database.as_ref().map_or_else(|| config.data.join(store::FILE), |database| database.0.clone());
         let store = Store::new(&database, &config.data);
         let calls = Calls::new(config.max_calls, config.twilio.token_max, config.data.clone()).kept_in(store.clone());
-        let commands = Commands::new(client, config.twilio.clone());
+        let commands = Commands::new(client, config.twilio.clone(), Some(&public_url));
         let app = App {
             outbound: Outbound::new(calls.clone(), commands.clone(), config.outbound.clone(), &public_url),
             public_url,
             on_loopback: address.ip().is_loopback(),
+            fetcher: Fetcher::new(calls.clone(), commands.clone()),
             calls,
             commands,
             store,
@@ -123,20 +127,14 @@ impl Server {
         app.store.open().await?;
         tracing::info!("audio settings: {}", app.config.audio_settings());
         tracing::info!(%address, public_url = %app.public_url, agents = app.config.agents.len(), "listening");
-        // Frames of 20 ms must not wait to be grouped.
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "no TCP_NODELAY");
-            }
-        });
-        let service = http::router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
+        let limits = Limits { connections: app.config.connections_max, head: app.config.request_head_max };
         // Until the calls have ended the webhooks are still answered: the carrier asks what comes after the stream.
-        let serving = std::pin::pin!(async { axum::serve(listener, service).await.context("the listener broke") });
-        let stopped = match select(serving, std::pin::pin!(stop::stopped(&app, stops))).await {
-            Either::Left((broke, _)) => broke,
-            Either::Right(((), _)) => Ok(()),
-        };
+        let serving = std::pin::pin!(listen::serve(listener, http::router(app.clone()), limits));
+        match select(serving, std::pin::pin!(stop::stopped(&app, stops))).await {
+            Either::Left((never, _)) => match never {},
+            Either::Right(((), _)) => {}
+        }
         app.store.close().await;
-        stopped
+        Ok(())
     }
 }

@@ -481,3 +481,88 @@ fn the_reference_in_the_repository_is_the_one_of_this_build() {
         "docs/configuration.md is stale; renew it: cargo run -- init --reference > docs/configuration.md"
     );
 }
+
+#[test]
+fn the_carriers_keys_come_from_the_environment() {
+    let keys = [("TWILIO_SHARED_KEYS", "webhooks_sharedkey_a=s3cret=, webhooks_sharedkey_b=other")];
+    let api = [("TWILIO_API_KEY_SID", "SK1"), ("TWILIO_API_KEY_SECRET", "revocable")];
+    let config = read("", &[&ENVIRONMENT[..3], &keys, &api].concat()).unwrap();
+    let ids: Vec<_> = config.twilio.shared_keys.0.iter().map(|key| key.id.as_str()).collect();
+    assert_eq!(ids, ["webhooks_sharedkey_a", "webhooks_sharedkey_b"]);
+    assert_eq!(config.twilio.api_key_sid.as_deref(), Some("SK1"));
+    let shown = format!("{config:?}");
+    assert!(["s3cret", "other", "revocable"].iter().all(|secret| !shown.contains(secret)), "{shown}");
+
+    let wrong = [("TWILIO_SHARED_KEYS", "a=b,hunter2,a=c"), ("TWILIO_API_KEY_SID", "SK1")];
+    let environment = [&ENVIRONMENT[..], &wrong].concat();
+    let expected =
+        ["entry 2 is not like", "entry 3 has an id that was there before", "together with TWILIO_API_KEY_SECRET"];
+    assert_mistakes("", &environment, &expected);
+    assert!(!format!("{:?}", mistakes("", &environment)).contains("hunter2"));
+}
+
+#[test]
+fn a_regional_host_that_stopped_is_a_mistake() {
+    for (host, stopped) in
+        [("api.ie1.twilio.com", true), ("api.us1.twilio.com", false), ("api.dublin.ie1.twilio.com", false)]
+    {
+        let url = format!("https://{host}");
+        let environment = [&ENVIRONMENT[..], &[("TWILIO_API_URL", url.as_str())]].concat();
+        match stopped {
+            true => assert_mistakes("", &environment, &["name an edge too, as in https://api.dublin.ie1.twilio.com"]),
+            false => assert!(read("", &environment).is_ok(), "{host}"),
+        }
+    }
+}
+
+#[test]
+fn answers_in_place_of_an_agent_are_read_and_checked() {
+    use patchcord::answer::Answer;
+    let text = r#"
+        connections_max = 100
+        request_head_max_ms = 5000
+        [twilio]
+        unknown_number = { say = "This number is not in use." }
+        busy = { dial = "+15005550009" }
+        fetch_recordings = true
+        [agents.a]
+        default = true
+        max_calls = 3
+        busy = "reject"
+    "#;
+    let config = read(text, &ENVIRONMENT).unwrap();
+    assert!(matches!(&config.twilio.unknown_number, Answer::Say { text, .. } if text == "This number is not in use."));
+    assert_eq!(config.twilio.busy, Answer::Dial("+15005550009".to_owned()));
+    assert_eq!((config.agents[0].max_calls, &config.agents[0].busy), (Some(3), &Some(Answer::Reject)));
+    assert_eq!((config.connections_max, config.request_head_max), (100, Duration::from_secs(5)));
+    assert!(config.twilio.fetch_recordings);
+
+    let text = r#"
+        connections_max = 1
+        request_head_max_ms = 1
+        [twilio]
+        busy = "bussy"
+        unknown_number = { dial = "555" }
+        [agents.a]
+        default = true
+        max_calls = 100001
+        busy = { dial = "you" }
+        [agents.b]
+        numbers = ["+15005550006"]
+        busy = { say = "a", dial = "+15005550009" }
+        [agents.c]
+        numbers = ["+15005550007"]
+        busy = { say = " " }
+    "#;
+    let expected = [
+        "twilio.busy: `bussy` is not \"reject\", \"busy\"",
+        "twilio.unknown_number.dial: `555` is not like",
+        "agents.a.busy.dial: `you` is not like",
+        "agents.a.max_calls: `100001` is not",
+        "agents.b.busy",
+        "agents.c.busy",
+        "connections_max: `1` is not a whole number from 16",
+        "request_head_max_ms: `1` is not a whole number from 1000",
+    ];
+    assert_mistakes(text, &ENVIRONMENT, &expected);
+}

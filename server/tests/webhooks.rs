@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use futures_util::stream;
+use futures_util::{SinkExt, stream};
 use patchcord::config::{Config, Secret, Verify};
 use patchcord::{Calls, Server};
 use reqwest::{Response, StatusCode, Url};
@@ -121,7 +121,7 @@ async fn only_the_carriers_signature_is_believed() {
         signature.into_iter().fold(request, |request, value| request.header("X-Twilio-Signature", value)).send()
     };
     assert_eq!(post(Some("Pn4sqQIOcB4UgYIHAJ28Ua6P75E=")).await.unwrap().status(), StatusCode::OK);
-    for wrong in [None, Some("qeFMiBqYeceOgKc1FbvE9kIQvCE=")] {
+    for wrong in [None, Some("qeFMiBqYeceOgKc1FbvE9kIQvCF=")] {
         let refused = post(wrong).await.unwrap();
         assert_eq!(refused.status(), StatusCode::FORBIDDEN);
         assert_eq!(refused.headers()["content-type"], "application/problem+json");
@@ -208,6 +208,112 @@ async fn health_says_alive_and_ready() {
     let nothing = server.get("/nothing").await;
     assert_eq!(nothing.status(), StatusCode::NOT_FOUND);
     assert_eq!(nothing.headers()["content-type"], "application/problem+json");
+}
+
+/// Callbacks come in any order, and a call's socket may die without a word: the newest status counts.
+#[tokio::test]
+async fn l7_a_status_ends_a_call_whose_socket_died() {
+    let server = Running::start(|_| {}).await;
+    let twiml = server.announce("CA1").await;
+    let url = twiml.split("<Stream url=\"").nth(1).unwrap().split('"').next().unwrap();
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    let format = serde_json::json!({ "encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1 });
+    let start = serde_json::json!({ "event": "start", "sequenceNumber": "1", "streamSid": "MZ1", "start": {
+        "streamSid": "MZ1", "accountSid": "AC1", "callSid": "CA1", "tracks": ["inbound"], "mediaFormat": format,
+        "customParameters": {} } });
+    socket.send(tungstenite::Message::text(start.to_string())).await.unwrap();
+    drop(socket);
+    let began = tokio::time::Instant::now();
+    for (status, number) in [("ringing", "1"), ("completed", "3"), ("in-progress", "2"), ("completed", "3")] {
+        let form = [("CallSid", "CA1"), ("CallStatus", status), ("SequenceNumber", number)];
+        assert_eq!(server.post("/twilio/status", &form).await.status(), StatusCode::NO_CONTENT);
+    }
+    let record = server.calls.wait_for_finished(1).await.unwrap();
+    assert_eq!(record.ended_reason, call::EndReason::CallerHungUp);
+    // Nobody waited to see whether the stream comes back.
+    assert!(began.elapsed() < std::time::Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn n3_a_delivery_is_known_by_its_token() {
+    let server = Running::start(|_| {}).await;
+    let deliver = async |token: &str| {
+        let request = reqwest::Client::new().post(format!("{}/twilio/voice", server.origin));
+        let form = [("CallSid", "CA1"), ("From", "+15005550001"), ("To", "+15005550006"), ("CallStatus", "ringing")];
+        request.header("I-Twilio-Idempotency-Token", token).form(&form).send().await.unwrap().text().await.unwrap()
+    };
+    let first = deliver("a").await;
+    assert_eq!(first, deliver("a").await);
+    server.post("/twilio/status", &[("CallSid", "CA1"), ("CallStatus", "completed")]).await;
+    server.calls.wait_for_finished(1).await;
+    assert_eq!(first, deliver("a").await, "the late twin of a delivery");
+    assert_eq!(server.calls.held().calls, 0);
+    // The caller is given back to us, as after a transfer that nobody answered.
+    let again = deliver("b").await;
+    assert_ne!(first, again);
+    assert_eq!((again == deliver("b").await, server.calls.held().calls), (true, 1));
+}
+
+#[tokio::test]
+async fn another_accounts_calls_are_refused() {
+    let server = Running::start(|config| {
+        config.twilio.account_sid = Some("AC1".to_owned());
+        config.twilio.auth_token = Some(Secret::new("token"));
+    })
+    .await;
+    let voice = |account| [("AccountSid", account), ("CallSid", "CA1"), ("To", "+15005550006")];
+    let refused = server.post("/twilio/voice", &voice("AC2")).await;
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    assert!(refused.text().await.unwrap().contains("AccountSid"));
+    assert_eq!(server.calls.held(), patchcord::Held::default());
+    assert_eq!(server.post("/twilio/voice", &voice("AC1")).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn webhooks_come_by_get_too_and_never_as_json() {
+    let server = Running::start(|_| {}).await;
+    let twiml = server.get("/twilio/voice?CallSid=CA1&To=%2B15005550006").await;
+    assert!(twiml.text().await.unwrap().contains("<Connect"));
+    assert_eq!(server.get("/twilio/status?CallSid=CA1&CallStatus=completed").await.status(), StatusCode::NO_CONTENT);
+    let record = server.calls.wait_for_finished(1).await.unwrap();
+    assert_eq!((record.facts.to.as_str(), record.ended_reason), ("+15005550006", call::EndReason::CallerHungUp));
+
+    let url = format!("{}/twilio/status", server.origin);
+    let json = reqwest::Client::new().post(&url).json(&serde_json::json!({ "CallSid": "CA1" })).send().await.unwrap();
+    assert_eq!(json.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+}
+
+#[tokio::test]
+async fn the_carriers_recording_is_told_before_the_call_and_after_it() {
+    let server = Running::start(|_| {}).await;
+    server.announce("CA1").await;
+    let tell = async |status: &str, duration: &str| {
+        let form = [
+            ("CallSid", "CA1"),
+            ("RecordingSid", "RE1"),
+            ("RecordingStatus", status),
+            ("RecordingDuration", duration),
+            ("RecordingUrl", "https://api.twilio.com/RE1"),
+        ];
+        assert_eq!(server.post("/twilio/recording", &form).await.status(), StatusCode::NO_CONTENT);
+    };
+    tell("in-progress", "").await;
+    server.post("/twilio/status", &[("CallSid", "CA1"), ("CallStatus", "completed")]).await;
+    let record = server.calls.wait_for_finished(1).await.unwrap();
+    assert_eq!(record.carrier_recording.as_ref().unwrap().duration_ms, None);
+    for status in ["completed", "completed", "in-progress", "unheard-of"] {
+        tell(status, "7").await;
+    }
+    let shown: serde_json::Value =
+        server.get(&format!("/api/v1/calls/{}", record.facts.id)).await.json().await.unwrap();
+    let recording = &shown["carrier_recording"];
+    assert_eq!(
+        (&recording["status"], &recording["duration_ms"], &recording["sid"]),
+        (&"completed".into(), &7_000.into(), &"RE1".into())
+    );
+    let on_disk = std::fs::read(server.data.path().join(format!("calls/{}/call.json", record.facts.id))).unwrap();
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&on_disk).unwrap(), shown);
+    assert_eq!(server.post("/twilio/recording", &[("CallSid", "CA1")]).await.status(), StatusCode::BAD_REQUEST);
 }
 
 fn write_record(data: &Path, id: &str) {

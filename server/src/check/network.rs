@@ -41,7 +41,7 @@ pub(super) async fn examine(config: &Config, report: &mut Report) {
         Err(error) => return report.add(Finding::fail("network", format!("{error:#}"), "please report it")),
     };
     let sessions = config.agents.iter().map(|agent| model(config, agent, tls.clone()));
-    let commands = Commands::new(client.clone(), config.twilio.clone());
+    let commands = Commands::new(client.clone(), config.twilio.clone(), None);
     let (models, carrier, public_url) =
         tokio::join!(join_all(sessions), carrier(config, commands), public_url(config, &client));
     for finding in models.into_iter().chain(carrier).chain(public_url) {

@@ -20,6 +20,7 @@ use std::time::Duration;
 use reqwest::Url;
 
 use crate::agent::Agent;
+use crate::answer::Answer;
 use read::Reader;
 
 pub use audio::{Audio, Vad};
@@ -46,6 +47,10 @@ pub struct Config {
     /// Bytes that may wait to be written to one peer before its socket counts as lost. Beyond a minute of audio in
     /// either direction, a peer that takes nothing is not coming back.
     pub socket_backlog_max: usize,
+    /// HTTP connections at once, those not counted that became media sockets.
+    pub connections_max: usize,
+    /// How long a connection may take for a request's head, from the answer before it on.
+    pub request_head_max: Duration,
     /// How long calls may go on when the server is told to stop.
     pub drain_max: Duration,
     /// How long the goodbyes of those that still go on may take.
@@ -78,6 +83,11 @@ pub struct OpenAi {
 pub struct Twilio {
     pub account_sid: Option<String>,
     pub auth_token: Option<Secret>,
+    /// What the carrier may sign its requests with besides the auth token.
+    pub shared_keys: SharedKeys,
+    /// What REST requests are made with in place of the auth token. It can be revoked by itself.
+    pub api_key_sid: Option<String>,
+    pub api_key_secret: Option<Secret>,
     /// Origin of the REST API.
     pub api_url: Url,
     /// One REST request.
@@ -85,6 +95,26 @@ pub struct Twilio {
     pub verify: Verify,
     /// How long the media stream's token is good for: the carrier dials within a second or two.
     pub token_max: Duration,
+    /// What the callers of a number get that no agent answers.
+    pub unknown_number: Answer,
+    /// What the caller gets who is one too many (N9), where the agent has nothing of its own to say.
+    pub busy: Answer,
+    /// Whether recordings that the carrier made are copied into their calls' folders.
+    pub fetch_recordings: bool,
+    /// The largest one that is.
+    pub recording_bytes_max: u64,
+    /// How long one attempt at it may take.
+    pub recording_fetch_max: Duration,
+}
+
+/// The customer's keys by which Twilio may sign (`webhooks_sharedkey_…`).
+#[derive(Clone, Debug, Default)]
+pub struct SharedKeys(pub Vec<SharedKey>);
+
+#[derive(Clone, Debug)]
+pub struct SharedKey {
+    pub id: String,
+    pub secret: Secret,
 }
 
 /// The calls that we place.
@@ -155,6 +185,8 @@ impl Default for Config {
             api_key: None,
             max_calls: 100,
             socket_backlog_max: 1 << 20,
+            connections_max: 1_024,
+            request_head_max: Duration::from_secs(30),
             drain_max: Duration::from_secs(60),
             goodbye_max: Duration::from_secs(15),
             shutdown_max: Duration::from_secs(10),
@@ -167,10 +199,18 @@ impl Default for Config {
             twilio: Twilio {
                 account_sid: None,
                 auth_token: None,
+                shared_keys: SharedKeys::default(),
+                api_key_sid: None,
+                api_key_secret: None,
                 api_url: known_url("https://api.twilio.com"),
                 api_timeout: Duration::from_secs(5),
                 verify: Verify::Always,
                 token_max: Duration::from_secs(60),
+                unknown_number: Answer::Reject,
+                busy: Answer::Busy,
+                fetch_recordings: false,
+                recording_bytes_max: 256 << 20,
+                recording_fetch_max: Duration::from_secs(600),
             },
             outbound: Outbound {
                 ring_max: Duration::from_secs(60),

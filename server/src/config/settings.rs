@@ -57,6 +57,21 @@ pub(super) const SERVER: &[Setting<Config>] = &[
     )
     .within(65_536, 1 << 28),
     Server::new(
+        "connections_max",
+        |c| &mut c.connections_max,
+        "HTTP connections at once, those not counted that became media sockets. At the limit, the one that has gone \
+         longest without an answer makes room. A carrier that sends one webhook a connection needs a handful a call; \
+         with fewer than 16 the callbacks of a few calls would push each other out.",
+    )
+    .within(16, 1_000_000),
+    Server::new(
+        "request_head_max_ms",
+        |c| &mut c.request_head_max,
+        "How long a connection may take for a request's head, from the answer before it on: ends those that dribble \
+         and those that idle. Longer than the pauses between the webhooks of a call's beginning.",
+    )
+    .within(1_000, 600_000),
+    Server::new(
         "drain_max_ms",
         |c| &mut c.drain_max,
         "How long calls may go on when the server is told to stop; no new ones are taken. With the two below it stays \
@@ -106,6 +121,17 @@ pub(super) const SERVER: &[Setting<Config>] = &[
                 "Its password: signs webhooks, and lets us hang up.",
             )
             .starter(),
+            Server::variable(
+                "TWILIO_SHARED_KEYS",
+                |c| &mut c.twilio.shared_keys,
+                "Keys of yours that Twilio may sign with besides the auth token: `id=secret,id=secret`.",
+            ),
+            Server::variable(
+                "TWILIO_API_KEY_SID",
+                |c| &mut c.twilio.api_key_sid,
+                "An API key, `SK…`, for REST in place of the auth token; it can be revoked by itself.",
+            ),
+            Server::variable("TWILIO_API_KEY_SECRET", |c| &mut c.twilio.api_key_secret, "Its secret."),
             Server::variable("TWILIO_API_URL", |c| &mut c.twilio.api_url, "Origin of its REST API.")
                 .schemes(&["http", "https"]),
             Server::new(
@@ -128,6 +154,33 @@ pub(super) const SERVER: &[Setting<Config>] = &[
                  then the line may ring.",
             )
             .within(1_000, 600_000),
+            Server::new(
+                "unknown_number",
+                |c| &mut c.twilio.unknown_number,
+                "What the callers of a number get that no agent answers.",
+            ),
+            Server::new(
+                "busy",
+                |c| &mut c.twilio.busy,
+                "What the caller gets who is one too many (N9), where the agent has nothing of its own to say.",
+            ),
+            Server::new(
+                "fetch_recordings",
+                |c| &mut c.twilio.fetch_recordings,
+                "Whether recordings that the carrier made (`carrier_recording`) are copied into their calls' folders.",
+            ),
+            Server::new(
+                "recording_max_bytes",
+                |c| &mut c.twilio.recording_bytes_max,
+                "The largest one that is. Two hours of two channels are 230 MB.",
+            )
+            .within(1, 1 << 40),
+            Server::new(
+                "recording_fetch_max_ms",
+                |c| &mut c.twilio.recording_fetch_max,
+                "How long one attempt at it may take: 256 MB in ten minutes need 4 Mbit/s.",
+            )
+            .within(1_000, 86_400_000),
         ],
         "The carrier account.",
     ),
@@ -623,6 +676,12 @@ pub(super) const OWN: &[Setting<Agent>] = &[
         "caller_id",
         |a| &mut a.caller_id,
         "The number that calls it places are from. Unset: the first of `numbers`.",
+    ),
+    OfAgent::new("max_calls", |a| &mut a.max_calls, "Its calls at once, in both directions (N9).").within(1, 100_000),
+    OfAgent::new(
+        "busy",
+        |a| &mut a.busy,
+        "What the caller gets who is one too many for it, or for the server. Unset: what `[twilio]` says.",
     ),
     OfAgent::new("default", |a| &mut a.default, "Whether it answers the numbers that no other agent does. One may.")
         .starter(),

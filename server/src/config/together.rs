@@ -74,15 +74,30 @@ pub(super) fn server(config: &Config, reader: &mut Reader<'_>) {
         }
         Some(_) | None => {}
     }
-    if twilio.auth_token.is_none() && (twilio.verify == Verify::Always || !loopback) {
+    let can_verify = twilio.auth_token.is_some() || !twilio.shared_keys.0.is_empty();
+    if !can_verify && (twilio.verify == Verify::Always || !loopback) {
         reader.wrong(
             "TWILIO_AUTH_TOKEN",
-            "not set, so no webhook could be trusted: set it, or for trying things out on this machine listen on \
+            "not set, so no webhook could be trusted: set it (or TWILIO_SHARED_KEYS), or for trying things out on this machine listen on \
              loopback and set `verify = \"unless-loopback\"` in [twilio]",
         );
     }
-    if twilio.auth_token.is_some() != twilio.account_sid.is_some() {
-        reader.wrong("TWILIO_ACCOUNT_SID", "belongs together with TWILIO_AUTH_TOKEN: set both or neither");
+    if (twilio.auth_token.is_some() || twilio.api_key_sid.is_some()) != twilio.account_sid.is_some() {
+        reader.wrong(
+            "TWILIO_ACCOUNT_SID",
+            "belongs together with TWILIO_AUTH_TOKEN, or with TWILIO_API_KEY_SID and TWILIO_API_KEY_SECRET: set both or \
+             neither",
+        );
+    }
+    if twilio.api_key_sid.is_some() != twilio.api_key_secret.is_some() {
+        reader.wrong("TWILIO_API_KEY_SID", "belongs together with TWILIO_API_KEY_SECRET: set both or neither");
+    }
+    if let Some(region) = regional_host_that_stopped(&twilio.api_url) {
+        let what = format!(
+            "Twilio stopped answering at api.{region}.twilio.com; name an edge too, as in https://api.dublin.ie1.twilio.com \
+             or https://api.sydney.au1.twilio.com"
+        );
+        reader.wrong("TWILIO_API_URL", &what);
     }
     if let Some(agent) = config.agents.iter().find(|agent| agent.model.provider == Provider::OpenAi)
         && config.openai.key.is_none()
@@ -99,12 +114,12 @@ pub(super) fn server(config: &Config, reader: &mut Reader<'_>) {
             reader.wrong(&place, "answers nothing; give it `numbers` or `default = true`");
         }
         if let Some(number) = agent.caller_id.as_ref().filter(|number| !plausible_number(number)) {
-            reader.wrong(&format!("{place}.caller_id"), &format!("`{number}` is not like +15005550006 or sip:…"));
+            reader.wrong(&format!("{place}.caller_id"), &not_a_number(number));
         }
         for (index, number) in agent.numbers.iter().enumerate() {
             let place = format!("{place}.numbers[{index}]");
             if !plausible_number(number) {
-                reader.wrong(&place, &format!("`{number}` is not like +15005550006 or sip:…"));
+                reader.wrong(&place, &not_a_number(number));
             }
             if let Some(other) = answered_by.insert(number, &agent.name) {
                 reader.wrong(&place, &format!("{number} is answered by `{other}` already"));
@@ -123,9 +138,20 @@ fn has_user(url: &reqwest::Url) -> bool {
 }
 
 /// `+` and digits, or an address with a scheme, which is the carrier's business.
-fn plausible_number(number: &str) -> bool {
+pub(super) fn plausible_number(number: &str) -> bool {
     match number.strip_prefix('+') {
         Some(digits) => (5..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()),
         None => number.contains(':'),
     }
+}
+
+pub(super) fn not_a_number(number: &str) -> String {
+    format!("`{number}` is not like +15005550006 or sip:…")
+}
+
+/// The region, if this is one of the hosts without an edge that Twilio took out of service on 2026-04-28
+/// (twilio.com/docs/global-infrastructure/using-the-twilio-rest-api-in-a-non-us-region). `us1` still answers.
+fn regional_host_that_stopped(url: &reqwest::Url) -> Option<&str> {
+    let region = url.host_str()?.strip_prefix("api.")?.strip_suffix(".twilio.com")?;
+    ["ie1", "au1", "br1", "de1", "jp1", "sg1", "us2"].contains(&region).then_some(region)
 }

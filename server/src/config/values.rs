@@ -15,8 +15,10 @@ use toml::de::DeValue;
 use super::audio::Vad;
 use super::read::Reader;
 use super::setting::{Given, Limits, Setting, Value};
-use super::{Database, Secret, Verify};
+use super::together::{not_a_number, plausible_number};
+use super::{Database, Secret, SharedKey, SharedKeys, Verify};
 use crate::agent::{Provider, Tool};
+use crate::answer::Answer;
 
 /// Longest clip: it is played to somebody who waits.
 const CLIP_MAX: Duration = Duration::from_secs(30);
@@ -70,6 +72,28 @@ impl Whole for usize {
     }
     fn number(&self) -> Option<u64> {
         (*self).try_into().ok()
+    }
+}
+
+impl Whole for u64 {
+    const UNIT: &'static str = "";
+    fn keep(number: u64) -> Option<Self> {
+        Some(number)
+    }
+    fn number(&self) -> Option<u64> {
+        Some(*self)
+    }
+}
+
+impl Whole for Option<usize> {
+    const UNIT: &'static str = "";
+    const ZERO: Option<&'static str> = Some("no limit");
+    fn keep(number: u64) -> Option<Self> {
+        let number = number.try_into().ok()?;
+        Some((number > 0).then_some(number))
+    }
+    fn number(&self) -> Option<u64> {
+        self.map_or(Some(0), |number| number.try_into().ok())
     }
 }
 
@@ -463,6 +487,104 @@ impl Value for ProtectGreeting {
             ProtectGreeting::All => quoted("all"),
             ProtectGreeting::First(first) => format!("{{ first_ms = {} }}", first.as_millis()),
         })
+    }
+}
+
+/// What a caller gets in place of an agent, before it is known what.
+#[derive(Default)]
+struct Instead {
+    say: Option<String>,
+    voice: Option<String>,
+    language: Option<String>,
+    dial: Option<String>,
+}
+
+impl Value for Answer {
+    fn form(&self, _: Limits) -> String {
+        "\"reject\", \"busy\", { say = \"…\" } (with `voice` and `language` if need be) or { dial = \"+…\" }".to_owned()
+    }
+
+    fn read(&mut self, given: &Given<'_>, reader: &mut Reader<'_>) {
+        const INSTEAD: &[Setting<Instead>] = &[
+            Setting::<Instead>::new("say", |answer| &mut answer.say, "Read out by the carrier, which then hangs up."),
+            Setting::<Instead>::new("voice", |answer| &mut answer.voice, "The carrier's name of a voice."),
+            Setting::<Instead>::new("language", |answer| &mut answer.language, "Its language tag."),
+            Setting::<Instead>::new("dial", |answer| &mut answer.dial, "Where the caller is put through to."),
+        ];
+        let instead = match given.value {
+            DeValue::String(word) if word == "reject" => return *self = Answer::Reject,
+            DeValue::String(word) if word == "busy" => return *self = Answer::Busy,
+            DeValue::Table(table) => {
+                let mut instead = Instead::default();
+                reader.table(given.place, table, &[INSTEAD], &[], &mut instead);
+                instead
+            }
+            _ => return reader.unfit(given, self),
+        };
+        match instead {
+            Instead { say: Some(text), voice, language, dial: None } if !text.trim().is_empty() => {
+                *self = Answer::Say { text, voice, language };
+            }
+            Instead { say: None, voice: None, language: None, dial: Some(number) } => {
+                if !plausible_number(&number) {
+                    reader.wrong(&format!("{}.dial", given.place), &not_a_number(&number));
+                }
+                *self = Answer::Dial(number);
+            }
+            _ => reader.unfit(given, self),
+        }
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(match self {
+            Answer::Reject => quoted("reject"),
+            Answer::Busy => quoted("busy"),
+            Answer::Say { text, .. } => format!("{{ say = {} }}", quoted(text)),
+            Answer::Dial(number) => format!("{{ dial = {} }}", quoted(number)),
+        })
+    }
+}
+
+/// Unset: as the server has it.
+impl Value for Option<Answer> {
+    fn form(&self, limits: Limits) -> String {
+        Answer::Busy.form(limits)
+    }
+
+    fn read(&mut self, given: &Given<'_>, reader: &mut Reader<'_>) {
+        self.get_or_insert(Answer::Busy).read(given, reader);
+    }
+
+    fn show(&self) -> Option<String> {
+        self.as_ref().and_then(Value::show)
+    }
+}
+
+/// `id=secret`, separated by commas or lines: the ids are Twilio's. Never shown.
+impl Value for SharedKeys {
+    fn form(&self, _: Limits) -> String {
+        "`id=secret,id=secret`".to_owned()
+    }
+
+    fn read(&mut self, given: &Given<'_>, reader: &mut Reader<'_>) {
+        let Some(list) = given.value.as_str() else { return };
+        for (index, entry) in list.split([',', '\n']).map(str::trim).enumerate() {
+            let entry_is = |what: &str| format!("entry {} {what}", index + 1);
+            match entry.split_once('=') {
+                Some((id, _)) if self.0.iter().any(|key| key.id == id) => {
+                    reader.wrong(given.place, &entry_is("has an id that was there before; remove one"));
+                }
+                Some((id, secret)) if !id.is_empty() && !secret.is_empty() => {
+                    self.0.push(SharedKey { id: id.to_owned(), secret: Secret::new(secret) });
+                }
+                // What it is instead is not shown: it may be a secret.
+                Some(_) | None => reader.wrong(given.place, &entry_is("is not like webhooks_sharedkey_…=secret")),
+            }
+        }
+    }
+
+    fn show(&self) -> Option<String> {
+        None
     }
 }
 

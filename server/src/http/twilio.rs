@@ -1,54 +1,55 @@
-//! Twilio's webhooks and its media socket.
+//! Twilio's webhooks and its media socket. Whoever reaches these functions is the carrier (`guard.rs`).
+//!
+//! A callback comes any number of times, in any order, about calls that there may not be (any more); none of that is an
+//! error to answer with, since the carrier would do nothing about it but try again.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::{ConnectInfo, Path, State, WebSocketUpgrade};
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::extract::{Extension, Path, State, WebSocketUpgrade};
+use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use call::config::{Direction, OnMachine};
 use call::{Answerer, CallStatus, CarrierInput, Input};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::guard::{Form, origin, socket_origin};
 use super::problem::Problem;
-use super::signature::{self, Fields};
-use super::{App, is_local, twiml};
+use super::{App, twiml};
 use crate::agent::Agent;
-use crate::calls::{Announced, NoStream};
+use crate::calls::{Announced, Announcement, NoStream};
 use crate::carrier;
-use crate::config::Verify;
 use crate::driver::{Mail, Setup};
 use crate::model::Endpoint;
 use crate::outbound;
-use crate::record::CallFacts;
+use crate::record::{CallFacts, CarrierRecording, RecordingStatus};
 
 /// How long an upgraded socket waits for its call to take it. The call's loop takes it at once, or never.
 const HAND_OVER_MAX: Duration = Duration::from_secs(1);
 
+/// As much of a text of the carrier's as goes to the log.
+const LOGGED_MAX: usize = 200;
+
 /// A call arrives.
-pub(crate) async fn voice(
+pub(super) async fn voice(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
+    Extension(form): Extension<Form>,
 ) -> Result<Response, Problem> {
-    let form = Form::verified(&app, peer, &uri, &headers, &body)?;
     let call_sid = form.call_sid()?;
     if let Some(token) = placed_token(&uri) {
-        return answered(&app, &token, call_sid);
+        return answered(&app, &token, call_sid, &form);
     }
     let to = form.get("To").or_else(|| form.get("Called")).unwrap_or_default();
+    let twilio = &app.config.twilio;
     if app.draining.load(Ordering::Relaxed) {
-        return Ok(twiml::answer(twiml::BUSY));
+        return Ok(twiml::answer(twiml::instead(&twilio.busy)));
     }
     let Some(agent) = app.config.agent_for(to) else {
-        tracing::warn!("a call to a number that no agent answers was rejected; add it to an agent's `numbers`");
-        return Ok(twiml::answer(twiml::REJECTED));
+        tracing::warn!("a call to a number that no agent answers; add it to an agent's `numbers`");
+        return Ok(twiml::answer(twiml::instead(&twilio.unknown_number)));
     };
     let facts = CallFacts {
         id: Uuid::now_v7(),
@@ -60,17 +61,17 @@ pub(crate) async fn voice(
         agent: agent.name.clone(),
         started_at: Timestamp::now(),
     };
-    begin(&app, facts, agent.clone(), OnMachine::Continue)
+    begin(&app, facts, agent.clone(), OnMachine::Continue, &form)
 }
 
 /// A call that we placed was answered.
-fn answered(app: &App, token: &str, call_sid: &str) -> Result<Response, Problem> {
+fn answered(app: &App, token: &str, call_sid: &str, form: &Form) -> Result<Response, Problem> {
     let Some(placed) = app.outbound.answered(token, call_sid) else {
         // The same delivery again; or a call that was given up, and has nobody to talk to.
         return Ok(twiml::answer(app.calls.answered(call_sid).unwrap_or_else(|| twiml::HANG_UP.to_owned())));
     };
     let id = placed.facts.id;
-    let answer = begin(app, placed.facts, placed.agent, placed.on_machine);
+    let answer = begin(app, placed.facts, placed.agent, placed.on_machine, form);
     if answer.is_err() {
         app.outbound.not_taken(id);
         return answer;
@@ -82,10 +83,15 @@ fn answered(app: &App, token: &str, call_sid: &str) -> Result<Response, Problem>
 }
 
 /// Whoever dialled: the call is admitted, its driver runs, the carrier is told to connect its stream.
-fn begin(app: &App, facts: CallFacts, agent: Agent, on_machine: OnMachine) -> Result<Response, Problem> {
+fn begin(app: &App, facts: CallFacts, agent: Agent, on_machine: OnMachine, form: &Form) -> Result<Response, Problem> {
     let model = Endpoint::new(&app.config.openai, &agent.model.name, app.tls.clone()).map_err(our_fault)?;
     let id = facts.id;
-    let announced = app.calls.announce(facts, |token| connect(app, token), || twiml::BUSY.to_owned());
+    let announcement = Announcement { facts, delivery: form.delivery.clone(), agent_calls_max: agent.max_calls };
+    let busy = || {
+        tracing::warn!(agent = agent.name, "a caller was one too many; max_calls is the limit");
+        twiml::instead(agent.busy.as_ref().unwrap_or(&app.config.twilio.busy))
+    };
+    let announced = app.calls.announce(announcement, |token| connect(app, token), busy);
     match announced.map_err(our_fault)? {
         Announced::Again { answer } => Ok(twiml::answer(answer)),
         Announced::New { answer, call } => {
@@ -104,15 +110,11 @@ fn begin(app: &App, facts: CallFacts, agent: Agent, on_machine: OnMachine) -> Re
 }
 
 /// The call's audio.
-pub(crate) async fn media(
+pub(super) async fn media(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Path(token): Path<String>,
-    uri: Uri,
-    headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Problem> {
-    verify(&app, peer, &headers, &format!("{}{uri}", socket_origin(&app)), &Fields::new())?;
     let mail = app.calls.redeem(&token).map_err(|refused| {
         tracing::warn!(why = ?refused, "a media stream was refused");
         match refused {
@@ -130,49 +132,41 @@ pub(crate) async fn media(
 }
 
 /// The media stream ended: what now?
-pub(crate) async fn after_stream(
+pub(super) async fn after_stream(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
+    Extension(form): Extension<Form>,
 ) -> Result<Response, Problem> {
-    let form = Form::verified(&app, peer, &uri, &headers, &body)?;
-    let Some(status) = form.status() else { return Ok(twiml::answer(twiml::HANG_UP)) };
-    match app.calls.after_stream(form.call_sid()?, status).await {
+    let call_sid = form.call_sid()?;
+    let Some(status) = call_status(&form) else { return Ok(twiml::answer(twiml::HANG_UP)) };
+    match app.calls.after_stream(call_sid, status).await {
         Some(token) => Ok(twiml::answer(connect(&app, &token))),
         None => Ok(twiml::answer(twiml::HANG_UP)),
     }
 }
 
 /// How the call stands. Comes in any order, and any number of times.
-pub(crate) async fn status(
+pub(super) async fn status(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
+    Extension(form): Extension<Form>,
 ) -> Result<StatusCode, Problem> {
-    let form = Form::verified(&app, peer, &uri, &headers, &body)?;
+    let call_sid = form.call_sid()?;
     if let (Some(token), Some(word)) = (placed_token(&uri), form.get("CallStatus")) {
-        app.outbound.status(&token, form.call_sid()?, word, form.get("SipResponseCode"));
+        app.outbound.status(&token, call_sid, word, form.get("SipResponseCode"));
     }
-    if let Some(status) = form.status() {
-        app.calls.tell(form.call_sid()?, Input::Carrier(CarrierInput::Status(status)));
+    if let Some(status) = call_status(&form) {
+        app.calls.tell_status(call_sid, form.number("SequenceNumber"), status);
     }
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Who answered a call that we placed: the carrier's asynchronous verdict
 /// (twilio.com/docs/voice/answering-machine-detection).
-pub(crate) async fn amd(
+pub(super) async fn amd(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
+    Extension(form): Extension<Form>,
 ) -> Result<StatusCode, Problem> {
-    let form = Form::verified(&app, peer, &uri, &headers, &body)?;
     let call_sid = form.call_sid()?;
     let answerer = match form.get("AnsweredBy").unwrap_or_default() {
         "human" => Answerer::Human,
@@ -189,51 +183,44 @@ pub(crate) async fn amd(
 }
 
 /// How the media stream stands: the socket itself says as much, except for what went wrong before it.
-pub(crate) async fn stream_status(
-    State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<StatusCode, Problem> {
-    let form = Form::verified(&app, peer, &uri, &headers, &body)?;
+pub(super) async fn stream_status(Extension(form): Extension<Form>) -> StatusCode {
     if form.get("StreamEvent") == Some("stream-error") {
-        tracing::warn!(error = form.get("StreamError"), "the carrier reports a stream error");
+        tracing::warn!(error = form.get("StreamError").map(logged), "the carrier reports a stream error");
     }
-    Ok(StatusCode::NO_CONTENT)
+    StatusCode::NO_CONTENT
 }
 
-/// A webhook's form, known to be the carrier's.
-struct Form(Fields);
-
-impl Form {
-    fn verified(app: &App, peer: SocketAddr, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Result<Self, Problem> {
-        let fields = form_urlencoded::parse(body).into_owned().collect();
-        verify(app, peer, headers, &format!("{}{uri}", origin(&app.public_url)), &fields)?;
-        Ok(Form(fields))
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
-    }
-
-    /// The call's name, which goes into REST paths and so has to be a name.
-    fn call_sid(&self) -> Result<&str, Problem> {
-        let plausible =
-            |sid: &&str| (1..=64).contains(&sid.len()) && sid.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        self.get("CallSid").filter(plausible).ok_or_else(|| {
-            Problem::new(StatusCode::BAD_REQUEST, "The form field CallSid is missing or not a call's id.")
-        })
-    }
-
-    fn status(&self) -> Option<CallStatus> {
-        let word = self.get("CallStatus")?;
-        let status = outbound::status(word);
-        if status.is_none() {
-            tracing::warn!(status = word, "a call status that we do not know");
+/// How the carrier's own recording stands (C2). The file may come long after the call.
+pub(super) async fn recording(
+    State(app): State<Arc<App>>,
+    Extension(form): Extension<Form>,
+) -> Result<StatusCode, Problem> {
+    let (call_sid, sid) = (form.call_sid()?, form.sid("RecordingSid")?);
+    let status = match form.get("RecordingStatus") {
+        Some("in-progress") => RecordingStatus::InProgress,
+        Some("completed") => RecordingStatus::Completed,
+        Some("absent") => RecordingStatus::Absent,
+        status => {
+            tracing::warn!(status = status.map(logged), "a recording's status that we do not know");
+            return Ok(StatusCode::NO_CONTENT);
         }
-        status
+    };
+    let recording = CarrierRecording {
+        sid: sid.to_owned(),
+        status,
+        url: form.get("RecordingUrl").filter(|url| !url.is_empty()).map(str::to_owned),
+        duration_ms: form.number::<u64>("RecordingDuration").map(|seconds| seconds.saturating_mul(1_000)),
+        channels: form.number("RecordingChannels"),
+        file: None,
+    };
+    let call = app.calls.carrier_recorded(call_sid, recording).await;
+    if status == RecordingStatus::Completed
+        && app.config.twilio.fetch_recordings
+        && let Some(call) = call
+    {
+        app.fetcher.fetch(call, sid.to_owned());
     }
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// The token by which we know a call that we placed.
@@ -242,26 +229,13 @@ fn placed_token(uri: &Uri) -> Option<String> {
     query.find(|(name, _)| name == outbound::TOKEN).map(|(_, token)| token.into_owned())
 }
 
-fn verify(app: &App, peer: SocketAddr, headers: &HeaderMap, url: &str, fields: &Fields) -> Result<(), Problem> {
-    let signature = headers.get(signature::HEADER);
-    let excused = app.config.twilio.verify == Verify::UnlessLoopback && app.on_loopback && is_local(peer, headers);
-    if signature.is_none() && excused {
-        return Ok(());
+fn call_status(form: &Form) -> Option<CallStatus> {
+    let word = form.get("CallStatus")?;
+    let status = outbound::status(word);
+    if status.is_none() {
+        tracing::warn!(status = logged(word), "a call status that we do not know");
     }
-    let valid = match (&app.config.twilio.auth_token, signature.and_then(|value| value.to_str().ok())) {
-        (Some(token), Some(signature)) => signature::is_valid(token.reveal(), url, fields, signature),
-        _ => false,
-    };
-    if valid {
-        return Ok(());
-    }
-    tracing::warn!(
-        path = url.split(['?', '#']).next(),
-        signed = signature.is_some(),
-        "a request was refused that the carrier did not sign, or not for this URL and TWILIO_AUTH_TOKEN; \
-         is public_url what the carrier is configured with?"
-    );
-    Err(Problem::new(StatusCode::FORBIDDEN, "X-Twilio-Signature is missing or does not fit this request."))
+    status
 }
 
 fn connect(app: &App, token: &str) -> String {
@@ -273,14 +247,8 @@ fn connect(app: &App, token: &str) -> String {
     )
 }
 
-/// Scheme, host and port, without the slash that a URL ends in.
-fn origin(url: &reqwest::Url) -> &str {
-    url.as_str().trim_end_matches('/')
-}
-
-/// `https` is `wss`, and `http`, on this machine, is `ws`.
-fn socket_origin(app: &App) -> String {
-    origin(&app.public_url).replacen("http", "ws", 1)
+fn logged(text: &str) -> &str {
+    &text[..text.floor_char_boundary(LOGGED_MAX)]
 }
 
 fn our_fault(error: impl std::fmt::Display) -> Problem {

@@ -5,10 +5,9 @@ use std::borrow::Cow;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
+use crate::answer::Answer;
+
 pub(crate) const HANG_UP: &str = r#"<?xml version="1.0" encoding="UTF-8"?><Response><Hangup/></Response>"#;
-pub(crate) const BUSY: &str = r#"<?xml version="1.0" encoding="UTF-8"?><Response><Reject reason="busy"/></Response>"#;
-pub(crate) const REJECTED: &str =
-    r#"<?xml version="1.0" encoding="UTF-8"?><Response><Reject reason="rejected"/></Response>"#;
 
 /// Joins the call to our media socket; when that ends, asks us what comes next.
 pub(crate) fn connect(stream: &str, after_stream: &str, stream_status: &str) -> String {
@@ -18,11 +17,32 @@ pub(crate) fn connect(stream: &str, after_stream: &str, stream_status: &str) -> 
     )
 }
 
+/// What the caller gets in place of an agent. The call ends with it.
+pub(crate) fn instead(answer: &Answer) -> String {
+    let verb = match answer {
+        Answer::Reject => r#"<Reject reason="rejected"/>"#.to_owned(),
+        Answer::Busy => r#"<Reject reason="busy"/>"#.to_owned(),
+        Answer::Say { text, voice, language } => {
+            let attribute = |name: &str, value: &Option<String>| match value {
+                Some(value) => format!(r#" {name}="{}""#, escape(value)),
+                None => String::new(),
+            };
+            let attributes = attribute("voice", voice) + &attribute("language", language);
+            format!("<Say{attributes}>{}</Say><Hangup/>", escape(text))
+        }
+        Answer::Dial(number) => match number.starts_with("sip:") {
+            true => format!("<Dial><Sip>{}</Sip></Dial>", escape(number)),
+            false => format!("<Dial>{}</Dial>", escape(number)),
+        },
+    };
+    format!(r#"<?xml version="1.0" encoding="UTF-8"?><Response>{verb}</Response>"#)
+}
+
 pub(crate) fn answer(document: impl Into<Cow<'static, str>>) -> Response {
     ([(CONTENT_TYPE, "text/xml; charset=utf-8")], document.into()).into_response()
 }
 
-/// For an attribute's value.
+/// For text and for an attribute's value. What XML has no way to write is left out.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -32,6 +52,8 @@ fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&apos;"),
+            '\t' | '\n' | '\r' => escaped.push(character),
+            '\0'..='\x1f' | '\u{fffe}' | '\u{ffff}' => {}
             other => escaped.push(other),
         }
     }
@@ -47,5 +69,20 @@ mod tests {
         let document = connect("wss://h/a?b=1&c=\"<'>", "https://h/after", "https://h/status");
         assert!(document.contains(r#"<Stream url="wss://h/a?b=1&amp;c=&quot;&lt;&apos;&gt;" "#), "{document}");
         assert!(document.contains(r#"<Connect action="https://h/after">"#));
+    }
+
+    #[test]
+    fn n9_answers_in_place_of_an_agent() {
+        let body = |answer| {
+            let document = instead(&answer);
+            let body = document.split_once("<Response>").unwrap().1.strip_suffix("</Response>").unwrap();
+            body.to_owned()
+        };
+        assert_eq!(body(Answer::Reject), r#"<Reject reason="rejected"/>"#);
+        assert_eq!(body(Answer::Busy), r#"<Reject reason="busy"/>"#);
+        let say = Answer::Say { text: "Tea & <cake>\0".into(), voice: Some("\"man\"".into()), language: None };
+        assert_eq!(body(say), r#"<Say voice="&quot;man&quot;">Tea &amp; &lt;cake&gt;</Say><Hangup/>"#);
+        assert_eq!(body(Answer::Dial("+15005550009".into())), "<Dial>+15005550009</Dial>");
+        assert_eq!(body(Answer::Dial("sip:a@b".into())), "<Dial><Sip>sip:a@b</Sip></Dial>");
     }
 }

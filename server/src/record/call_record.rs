@@ -46,12 +46,49 @@ pub struct CallRecord {
     #[serde(flatten)]
     pub summary: Summary,
     pub recording: Option<Recording>,
+    /// The carrier's own recording (C2), as far as it told us.
+    pub carrier_recording: Option<CarrierRecording>,
     /// File of the trace, relative to the call's folder.
     pub trace: Option<String>,
     /// Helper tasks that had to be given up at the end (L8).
     pub abandoned: usize,
     /// What the carrier said of an outbound call that came to nothing.
     pub failure: Option<String>,
+}
+
+/// What the carrier says of its own recording of a call.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct CarrierRecording {
+    /// `RE…`.
+    pub sid: String,
+    pub status: RecordingStatus,
+    /// Where the carrier has it.
+    pub url: Option<String>,
+    pub duration_ms: Option<u64>,
+    pub channels: Option<u8>,
+    /// The copy of it, relative to the call's folder.
+    pub file: Option<String>,
+}
+
+/// In the order in which they come about.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecordingStatus {
+    InProgress,
+    /// There was nothing to be heard.
+    Absent,
+    Completed,
+}
+
+impl CarrierRecording {
+    /// Takes what is news: callbacks come in any order, and more than once. Returns whether it was.
+    pub(crate) fn update(known: &mut Option<CarrierRecording>, told: CarrierRecording) -> bool {
+        let news = known.as_ref().is_none_or(|known| known.status < told.status);
+        if news {
+            *known = Some(told);
+        }
+        news
+    }
 }
 
 impl CallRecord {
@@ -68,6 +105,7 @@ impl CallRecord {
             ended_by: reason.by(),
             summary: Summary::default(),
             recording: None,
+            carrier_recording: None,
             trace: None,
             abandoned: 0,
             failure,
@@ -180,6 +218,7 @@ mod tests {
             ended_by: EndReason::CallerHungUp.by(),
             summary,
             recording: Some(Recording { file: "recording.wav".into(), duration_ms: 9_000, unplaced_ms: 0 }),
+            carrier_recording: None,
             trace: Some("call.trace".into()),
             abandoned: 0,
             failure: None,

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-pub use call_record::{CallFacts, CallRecord};
+pub use call_record::{CallFacts, CallRecord, CarrierRecording, RecordingStatus};
 pub(crate) use call_record::{direction_word, null_if_empty, rfc3339, rfc3339_or_null};
 pub(crate) use recorder::Recorder;
 pub use recorder::Recording;

@@ -83,7 +83,8 @@ impl Row {
     }
 }
 
-/// Writes a row. What is written of a call's end stays, whatever comes late.
+/// Writes a row. What is written of a call's end stays, whatever comes late; what is learnt later of the same end is
+/// added.
 pub(super) async fn put(connection: &mut SqliteConnection, row: &Row) -> sqlx::Result<()> {
     const PUT: &str = "INSERT INTO calls (id, carrier, call_sid, direction, caller, called, agent, started_ms, \
                        answered_ms, ended_ms, ended_reason, ended_by, record) \
@@ -91,7 +92,7 @@ pub(super) async fn put(connection: &mut SqliteConnection, row: &Row) -> sqlx::R
                        ON CONFLICT (id) DO UPDATE SET call_sid = excluded.call_sid, \
                        answered_ms = excluded.answered_ms, ended_ms = excluded.ended_ms, \
                        ended_reason = excluded.ended_reason, ended_by = excluded.ended_by, record = excluded.record \
-                       WHERE calls.ended_ms IS NULL";
+                       WHERE calls.ended_ms IS NULL OR calls.ended_ms = excluded.ended_ms";
     let (facts, ended) = (&row.facts, row.ended.as_ref());
     sqlx::query(PUT)
         .bind(facts.id.to_string())

@@ -34,7 +34,15 @@ impl Stage {
         session: impl Fn(&Opening) -> FakeModel + Send + Sync + 'static,
         change: impl FnOnce(&mut Config),
     ) -> Stage {
-        let settings = Settings::default();
+        Stage::at(Settings::default(), change, session).await
+    }
+
+    /// The same, with another carrier.
+    pub async fn at(
+        settings: Settings,
+        change: impl FnOnce(&mut Config),
+        session: impl Fn(&Opening) -> FakeModel + Send + Sync + 'static,
+    ) -> Stage {
         let carrier = FakeTwilio::start(settings.clone()).await.unwrap();
         let model = ModelServer::start("key", session).await.unwrap();
         let data = tempfile::tempdir().unwrap();

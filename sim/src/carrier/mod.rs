@@ -3,6 +3,7 @@
 //! [`stream`] is one media stream, pure and in virtual time. [`twilio`] runs it over real sockets and adds the rest of
 //! Twilio that a call needs: webhooks, documents, callbacks, the REST API.
 
+mod recordings;
 pub mod signature;
 pub mod stream;
 pub mod twilio;

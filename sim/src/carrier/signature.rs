@@ -1,20 +1,59 @@
-//! How Twilio signs its requests (twilio.com/docs/usage/webhooks/webhooks-security).
+//! How Twilio signs its requests (twilio.com/docs/usage/webhooks/webhooks-security, …/webhook-shared-keys).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
+use sha2::Sha256;
+
+/// A customer's own key, in place of the auth token.
+#[derive(Clone, Debug)]
+pub struct SharedKey {
+    /// `webhooks_sharedkey_…`.
+    pub id: String,
+    pub secret: String,
+    pub algorithm: Algorithm,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Algorithm {
+    HmacSha1,
+    HmacSha256,
+}
+
+impl SharedKey {
+    /// The value of `X-Twilio-Webhooks-Signature-Settings`.
+    pub fn settings(&self) -> String {
+        let algorithm = match self.algorithm {
+            Algorithm::HmacSha1 => "HMAC_SHA1",
+            Algorithm::HmacSha256 => "HMAC_SHA256",
+        };
+        format!("key={},algorithm={algorithm}", self.id)
+    }
+
+    /// As [`sign`].
+    pub fn sign(&self, url: &str, form: &[(String, String)]) -> String {
+        match self.algorithm {
+            Algorithm::HmacSha1 => mac::<Hmac<Sha1>>(&self.secret, url, form),
+            Algorithm::HmacSha256 => mac::<Hmac<Sha256>>(&self.secret, url, form),
+        }
+    }
+}
 
 /// The `X-Twilio-Signature` of a request: base64 of HMAC-SHA1, keyed with the auth token.
 ///
 /// `url` is as Twilio requests it, without a fragment: `https://…?…` for a webhook, `wss://…` for a media stream. `form` has
 /// the decoded fields of a form that is posted, and is empty otherwise.
 pub fn sign(auth_token: &str, url: &str, form: &[(String, String)]) -> String {
+    mac::<Hmac<Sha1>>(auth_token, url, form)
+}
+
+fn mac<M: Mac + KeyInit>(key: &str, url: &str, form: &[(String, String)]) -> String {
     // By name, then by value; the same field twice counts once. Bytes, not letters, are compared.
     let mut fields: Vec<_> = form.iter().collect();
     fields.sort();
     fields.dedup();
-    let mut mac = Hmac::<Sha1>::new_from_slice(auth_token.as_bytes()).expect("HMAC takes keys of any length");
+    let mut mac = <M as KeyInit>::new_from_slice(key.as_bytes()).expect("HMAC takes keys of any length");
     mac.update(url.as_bytes());
     for (name, value) in fields {
         mac.update(name.as_bytes());
@@ -58,6 +97,16 @@ mod tests {
     fn a_media_stream() {
         assert_eq!(sign(TOKEN, "wss://calls.example.org/media/stream", &[]), "tpVcWBuqTHpu4zuBVwEuZquvWpM=");
         assert_eq!(sign(TOKEN, "wss://calls.example.org/media/stream/", &[]), "H3o0XmkV0AFQJZofLSENd/BpFE4=");
+    }
+
+    #[test]
+    fn a_shared_key() {
+        let key = |algorithm| SharedKey { id: "webhooks_sharedkey_1".into(), secret: TOKEN.into(), algorithm };
+        let (old, new) = (key(Algorithm::HmacSha1), key(Algorithm::HmacSha256));
+        let url = "wss://calls.example.org/media/stream";
+        assert_eq!(new.sign(url, &[]), "3+Q3xNXPWLgfvkLaQbFopx0GdnqrJ602QvFF5TrQI3w=");
+        assert_eq!(old.sign(url, &[]), sign(TOKEN, url, &[]));
+        assert_eq!(new.settings(), "key=webhooks_sharedkey_1,algorithm=HMAC_SHA256");
     }
 
     #[test]

@@ -37,7 +37,8 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 
-use super::signature::sign;
+use super::recordings::{self, Recordings};
+use super::signature::{SharedKey, sign};
 use super::stream::{CallerStep, FakeStream, Sent, StreamEnd, StreamFacts, StreamOptions, StreamReport};
 use super::twiml::{self, Verb};
 use outbound::{Desk, Resource};
@@ -49,11 +50,17 @@ pub struct Settings {
     pub account_sid: String,
     /// Its password, and the key of the signatures.
     pub auth_token: String,
+    /// Signs in place of the auth token.
+    pub shared_key: Option<SharedKey>,
+    /// `SK…` and its secret: what the REST API wants in place of account and token.
+    pub api_key: Option<(String, String)>,
     /// Origin that the server believes to be reached by, `https://calls.example.org`. Requests to it are signed as such
     /// and sent to the base given to [`FakeTwilio::call`]. `None`: that base itself.
     pub public_origin: Option<String>,
     /// What becomes of the first hang-up requests, and of how many.
     pub hang_up_fault: Option<(HangUpFault, u32)>,
+    /// So many times a recording that is complete is not to be had yet.
+    pub recordings_not_yet: u32,
     /// How far its clock is ahead of ours, in seconds; negative if it is behind.
     pub clock_ahead_s: i64,
 }
@@ -63,8 +70,11 @@ impl Default for Settings {
         Self {
             account_sid: "AC00000000000000000000000000000001".into(),
             auth_token: "0123456789abcdef0123456789abcdef".into(),
+            shared_key: None,
+            api_key: None,
             public_origin: None,
             hang_up_fault: None,
+            recordings_not_yet: 0,
             clock_ahead_s: 0,
         }
     }
@@ -117,6 +127,8 @@ pub struct CallReport {
     pub callbacks: Vec<Exchange>,
     /// Texts of `<Say>`.
     pub said: Vec<String>,
+    /// Numbers of `<Dial>`.
+    pub dialled: Vec<String>,
     /// Requests to the REST API about this call.
     pub rest: Vec<RestRequest>,
     pub answered_at: Option<Duration>,
@@ -182,8 +194,8 @@ pub struct FakeTwilio {
     server: JoinHandle<()>,
 }
 
-struct Shared {
-    settings: Settings,
+pub(super) struct Shared {
+    pub(super) settings: Settings,
     faults_left: AtomicU32,
     /// Calls and streams are numbered.
     named: AtomicU64,
@@ -193,13 +205,16 @@ struct Shared {
     desk: Desk,
     /// Calls that are, and calls that were: a hang-up is answered differently.
     calls: Mutex<BTreeMap<String, Registered>>,
+    pub(super) recordings: Recordings,
 }
 
-struct Registered {
+pub(super) struct Registered {
     /// Set once, by whoever ends the call first.
-    end: watch::Sender<Option<EndedBy>>,
-    rest: Vec<RestRequest>,
+    pub(super) end: watch::Sender<Option<EndedBy>>,
+    pub(super) rest: Vec<RestRequest>,
     resource: Resource,
+    /// For callbacks that are not of the call's own making.
+    pub(super) post: Poster,
 }
 
 impl FakeTwilio {
@@ -213,6 +228,7 @@ impl FakeTwilio {
             http,
             desk: Desk::default(),
             faults_left: AtomicU32::new(settings.hang_up_fault.map_or(0, |(_, times)| times)),
+            recordings: Recordings::new(settings.recordings_not_yet),
             settings,
             named: AtomicU64::new(0),
             calls: Mutex::default(),
@@ -223,7 +239,11 @@ impl FakeTwilio {
             .route("/2010-04-01/Accounts/{account}", get(show_account))
             .route("/2010-04-01/Accounts/{account}/Calls.json", post(outbound::create).get(outbound::list))
             .route("/2010-04-01/Accounts/{account}/Calls/{call}", post(update_call).get(outbound::fetch))
-            .route("/2010-04-01/Accounts/{account}/Calls/{call}/Recordings.json", post(create_recording))
+            .route(
+                "/2010-04-01/Accounts/{account}/Calls/{call}/Recordings.json",
+                post(recordings::create).get(recordings::list),
+            )
+            .route("/2010-04-01/Accounts/{account}/Recordings/{recording}", get(recordings::fetch))
             .with_state(Arc::clone(&shared));
         let server = tokio::spawn(async move {
             // Ends with the task; an error of one connection is that connection's.
@@ -235,6 +255,16 @@ impl FakeTwilio {
     /// Origin of the REST API, in place of `https://api.twilio.com`.
     pub fn api_url(&self) -> String {
         format!("http://{}", self.api)
+    }
+
+    /// Names of the calls that there were and are, in order.
+    pub fn call_sids(&self) -> Vec<String> {
+        self.shared.calls().keys().cloned().collect()
+    }
+
+    /// Waits until so many callbacks about recordings were answered, and returns them.
+    pub async fn recording_callbacks(&self, count: usize) -> Vec<Exchange> {
+        self.shared.recordings.callbacks(count).await
     }
 
     /// Calls `to` from `from`: asks `{base}/twilio/voice` what to do, and does it until the call is over. `base` is an
@@ -249,8 +279,6 @@ impl FakeTwilio {
     ) -> CallReport {
         let call_sid = self.shared.name("CA");
         let (end, _) = watch::channel(None);
-        let resource = Resource::new(&call_sid, from, to, "inbound");
-        self.shared.calls().insert(call_sid.clone(), Registered { end: end.clone(), rest: Vec::new(), resource });
         let public = self.shared.settings.public_origin.as_deref().unwrap_or(base).trim_end_matches('/');
         let zero = Instant::now();
         let post = Poster {
@@ -259,6 +287,9 @@ impl FakeTwilio {
             zero,
             limit: options.request_limit,
         };
+        let resource = Resource::new(&call_sid, from, to, "inbound");
+        let registered = Registered { end: end.clone(), rest: Vec::new(), resource, post: post.clone() };
+        self.shared.calls().insert(call_sid.clone(), registered);
         let parties = Parties { call_sid, from, to, direction: "inbound" };
         Run::new(post, public.to_owned(), parties, script, options, end).call().await
     }
@@ -268,16 +299,29 @@ impl Drop for FakeTwilio {
     fn drop(&mut self) {
         self.server.abort();
         self.shared.desk.close();
+        // They know this Twilio, which knows them.
+        self.shared.calls().clear();
     }
 }
 
 impl Shared {
     /// A sid that nothing else of this Twilio has.
-    fn name(&self, prefix: &str) -> String {
+    pub(super) fn name(&self, prefix: &str) -> String {
         format!("{prefix}{:032x}", self.named.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    fn calls(&self) -> MutexGuard<'_, BTreeMap<String, Registered>> {
+    /// The headers that say whose request this is.
+    fn signatures(&self, url: &str, form: &[(String, String)]) -> Vec<(&'static str, String)> {
+        match &self.settings.shared_key {
+            None => vec![("x-twilio-signature", sign(&self.settings.auth_token, url, form))],
+            Some(key) => vec![
+                ("x-twilio-signature", key.sign(url, form)),
+                ("x-twilio-webhooks-signature-settings", key.settings()),
+            ],
+        }
+    }
+
+    pub(super) fn calls(&self) -> MutexGuard<'_, BTreeMap<String, Registered>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -397,6 +441,7 @@ impl Run {
                 documents: Vec::new(),
                 callbacks: Vec::new(),
                 said: Vec::new(),
+                dialled: Vec::new(),
                 rest: Vec::new(),
                 answered_at: None,
                 ended_at: Duration::ZERO,
@@ -496,6 +541,11 @@ impl Run {
             Verb::Say(text) => {
                 self.answer();
                 self.report.said.push(text);
+                Next::Verb
+            }
+            Verb::Dial(number) => {
+                self.answer();
+                self.report.dialled.push(number);
                 Next::Verb
             }
             Verb::Other(name) => {
@@ -689,7 +739,7 @@ impl Run {
         if url.scheme() != "wss" && !(url.scheme() == "ws" && loopback) {
             return Err(format!("31922: a stream by {}", url.scheme()));
         }
-        let signature = sign(&self.post.shared.settings.auth_token, url.as_str(), &[]);
+        let signatures = self.post.shared.signatures(url.as_str(), &[]);
         let local = self.post.local(&url);
         if local.scheme() != "ws" {
             return Err(format!("31910: {local} is neither public origin nor plain, and this carrier has no TLS"));
@@ -698,8 +748,9 @@ impl Run {
         let mut request = local.as_str().into_client_request().map_err(|error| format!("31920: {error}"))?;
         let headers = request.headers_mut();
         headers.insert("user-agent", HeaderValue::from_static("Twilio.TmeWs/1.0"));
-        let signature = HeaderValue::from_str(&signature).map_err(|error| format!("31920: {error}"))?;
-        headers.insert("x-twilio-signature", signature);
+        for (name, value) in signatures {
+            headers.insert(name, HeaderValue::from_str(&value).map_err(|error| format!("31920: {error}"))?);
+        }
         // Small, since a bench has thousands of these and tungstenite fills the whole of it at each read.
         let config = WebSocketConfig::default().read_buffer_size(4_096);
         let handshake = async {
@@ -762,7 +813,7 @@ impl Run {
 // Requests to the server.
 
 #[derive(Clone)]
-struct Poster {
+pub(super) struct Poster {
     shared: Arc<Shared>,
     /// Where the server really is.
     base: String,
@@ -772,16 +823,15 @@ struct Poster {
 
 impl Poster {
     /// Posts a signed form. A failure is an exchange without a status, whose body says why.
-    async fn post(&self, mut url: Url, form: Vec<(String, String)>) -> Exchange {
+    pub(super) async fn post(&self, mut url: Url, form: Vec<(String, String)>) -> Exchange {
         url.set_fragment(None);
         let at = self.zero.elapsed();
-        let signature = sign(&self.shared.settings.auth_token, url.as_str(), &form);
+        let signatures = self.shared.signatures(url.as_str(), &form);
         let answer = async {
-            let mut response = self
-                .shared
-                .http
-                .post(self.local(&url))
-                .header("X-Twilio-Signature", signature)
+            let request = self.shared.http.post(self.local(&url));
+            let mut response = signatures
+                .into_iter()
+                .fold(request, |request, (name, value)| request.header(name, value))
                 .header("I-Twilio-Idempotency-Token", self.shared.name("idempotency-"))
                 .header(header::USER_AGENT, "TwilioProxy/1.1")
                 .form(&form)
@@ -827,7 +877,7 @@ impl Poster {
 
 // The REST API.
 
-type Answer = (StatusCode, Json<Value>);
+pub(super) type Answer = (StatusCode, Json<Value>);
 
 /// The account itself (twilio.com/docs/iam/api/account), dated by this Twilio's clock.
 async fn show_account(State(shared): State<Arc<Shared>>, Path(account): Path<String>, headers: HeaderMap) -> Response {
@@ -896,33 +946,13 @@ async fn update_call(
     }
 }
 
-/// POST `/Calls/{sid}/Recordings.json`. Nothing is recorded.
-async fn create_recording(
-    State(shared): State<Arc<Shared>>,
-    Path((account, call)): Path<(String, String)>,
-    headers: HeaderMap,
-    Form(form): Form<Vec<(String, String)>>,
-) -> Answer {
-    if !authorized(&shared.settings, &headers) {
-        return refusal(StatusCode::UNAUTHORIZED, 20003, "Authenticate");
-    }
-    let sid = shared.name("RE");
-    let mut calls = shared.calls();
-    let Some(registered) = calls.get_mut(&call).filter(|_| account == shared.settings.account_sid) else {
-        return refusal(StatusCode::NOT_FOUND, 20404, "the requested resource was not found");
+/// With the auth token, or with the API key; one that has an API key does not take the token.
+pub(super) fn authorized(settings: &Settings, headers: &HeaderMap) -> bool {
+    let (user, password) = match &settings.api_key {
+        Some((sid, secret)) => (sid, secret),
+        None => (&settings.account_sid, &settings.auth_token),
     };
-    let answer = if registered.end.borrow().is_some() {
-        refusal(StatusCode::BAD_REQUEST, 21220, "the call is not in progress")
-    } else {
-        (StatusCode::CREATED, Json(json!({ "sid": sid, "call_sid": call, "status": "in-progress" })))
-    };
-    let answered = Some(answer.0.as_u16());
-    registered.rest.push(RestRequest { resource: format!("Calls/{call}/Recordings"), form, answered });
-    answer
-}
-
-fn authorized(settings: &Settings, headers: &HeaderMap) -> bool {
-    let expected = format!("Basic {}", STANDARD.encode(format!("{}:{}", settings.account_sid, settings.auth_token)));
+    let expected = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
     headers.get(header::AUTHORIZATION).is_some_and(|value| value.as_bytes() == expected.as_bytes())
 }
 
@@ -933,7 +963,7 @@ fn take_fault(shared: &Shared) -> Option<HangUpFault> {
 }
 
 /// An error as the 2010-04-01 API words it.
-fn refusal(status: StatusCode, code: u32, message: &str) -> Answer {
+pub(super) fn refusal(status: StatusCode, code: u32, message: &str) -> Answer {
     let body = json!({
         "code": code,
         "message": message,

@@ -22,6 +22,8 @@ pub enum Verb {
     Redirect(String),
     Pause(Duration),
     Say(String),
+    /// Put through to this number or address. Here nobody answers there.
+    Dial(String),
     /// One that this carrier does not know, by name.
     Other(String),
 }
@@ -82,6 +84,11 @@ fn verb(element: Element) -> Result<Verb, String> {
             Verb::Pause(Duration::from_secs(seconds))
         }
         "Say" => Verb::Say(element.text),
+        "Dial" => match element.children.as_slice() {
+            [] => Verb::Dial(element.text.trim().to_owned()),
+            [noun] if matches!(&*noun.name, "Number" | "Sip" | "Client") => Verb::Dial(noun.text.trim().to_owned()),
+            _ => Verb::Other("Dial".into()),
+        },
         _ => Verb::Other(element.name),
     })
 }
@@ -194,7 +201,7 @@ mod tests {
     #[test]
     fn the_other_verbs() {
         let text = r#"<Response><Say>Bread &amp; butter&#33;</Say><Pause/><Pause length="3"/><Redirect> /x </Redirect>
-            <Reject reason="busy"/><Reject/><Dial>+15005550001</Dial></Response>"#;
+            <Reject reason="busy"/><Reject/><Dial>+15005550001</Dial><Dial><Sip>sip:a@b</Sip></Dial><Enqueue/></Response>"#;
         assert_eq!(
             parse(text),
             Ok(vec![
@@ -204,7 +211,9 @@ mod tests {
                 Verb::Redirect("/x".into()),
                 Verb::Reject { busy: true },
                 Verb::Reject { busy: false },
-                Verb::Other("Dial".into()),
+                Verb::Dial("+15005550001".into()),
+                Verb::Dial("sip:a@b".into()),
+                Verb::Other("Enqueue".into()),
             ])
         );
         assert_eq!(parse("<Response/>"), Ok(vec![]));

@@ -5,32 +5,25 @@ mod list;
 mod place;
 mod strict;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{ConnectInfo, Path, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use call::{Input, OperatorInput};
 use serde::Serialize;
-use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
+use super::App;
 use super::problem::Problem;
-use super::{App, is_local};
 use crate::outbound::Progress;
 use crate::record::CallFacts;
 
-pub(crate) fn router() -> Router<Arc<App>> {
-    Router::new()
-        .route("/api/v1/calls", get(list::calls).post(place::call))
-        .route("/api/v1/calls/{id}", get(call))
-        .route("/api/v1/calls/{id}/hangup", post(hang_up))
-}
+pub(super) use list::calls;
+pub(super) use place::call as place;
 
 /// What is known of a call that goes on. The names are those of its record.
 #[derive(Serialize)]
@@ -70,13 +63,10 @@ impl LiveProgress {
 }
 
 /// A call's record; while it goes on, what is known of it.
-async fn call(
+pub(super) async fn call(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
-    authorize(&app, peer, &headers)?;
     let id = call_id(id)?;
     if let Some(live) = LiveCall::find(&app, id) {
         return Ok(Json(live).into_response());
@@ -88,13 +78,10 @@ async fn call(
 }
 
 /// Ends a call now, or takes back one that rings. The answer does not wait for the end.
-async fn hang_up(
+pub(super) async fn hang_up(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
-    authorize(&app, peer, &headers)?;
     let id = call_id(id)?;
     let live = LiveCall::find(&app, id);
     if app.outbound.hang_up(id) {
@@ -138,22 +125,4 @@ fn unreadable(error: impl std::fmt::Display) -> Problem {
         StatusCode::INTERNAL_SERVER_ERROR,
         "The calls that are kept cannot be read; the server's log says why.",
     )
-}
-
-/// With the key; without one configured, from this machine only.
-fn authorize(app: &App, peer: SocketAddr, headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(key) = &app.config.api_key else {
-        return if is_local(peer, headers) {
-            Ok(())
-        } else {
-            let detail = "The API answers on loopback only, until PATCHCORD_API_KEY is set.";
-            Err(Problem::new(StatusCode::FORBIDDEN, detail))
-        };
-    };
-    let given = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-    if given.is_some_and(|given| given.ct_eq(key.reveal().as_bytes()).into()) {
-        return Ok(());
-    }
-    let detail = "Send PATCHCORD_API_KEY's value as Authorization: Bearer.";
-    Err(Problem::new(StatusCode::UNAUTHORIZED, detail))
 }

@@ -3,14 +3,13 @@
 //! The answer comes at once, before the carrier was asked: what becomes of the call is in its record. A request with an
 //! `Idempotency-Key` is answered the same way however often it is sent, also by a server that was started again.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{ConnectInfo, State};
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -19,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{App, LiveCall, LiveProgress, Problem, authorize, strict};
+use super::{App, LiveCall, LiveProgress, Problem, strict};
 use crate::agent::Agent;
 use crate::calls::Calls;
 use crate::outbound::{Outbound, Progress, Request};
@@ -46,13 +45,11 @@ struct Wanted {
     on_machine: Option<OnMachine>,
 }
 
-pub(super) async fn call(
+pub(in crate::http) async fn call(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    authorize(&app, peer, &headers)?;
     let wanted: Wanted = strict::json(&headers, body)?;
     let digest = digest(&wanted);
     let key = idempotency_key(&headers)?;
@@ -66,8 +63,9 @@ pub(super) async fn call(
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "The server is stopping."));
     }
     let facts = Outbound::facts(&request);
-    if !app.calls.place(&facts) {
-        let detail = "All lines are busy; max_calls is the limit. Try again when a call has ended.";
+    if !app.calls.place(&facts, request.agent.max_calls) {
+        let detail = "All lines are busy; max_calls is the limit, of all and of each agent. Try again when a call has \
+                      ended.";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
     }
     let place = Place { calls: app.calls.clone(), id: facts.id, kept: false };

@@ -431,11 +431,11 @@ fn place(shared: &Arc<Shared>, create: Create, callee: Callee, url: Url) -> Reso
     let call_sid = shared.name("CA");
     let resource = Resource::new(&call_sid, &from, &to, "outbound-api");
     let (end, _) = watch::channel(None);
-    let registered = Registered { end: end.clone(), rest: Vec::new(), resource: resource.clone() };
-    shared.calls().insert(call_sid.clone(), registered);
     let origin = url.origin().ascii_serialization();
     let base = locked(&shared.desk.server).clone().unwrap_or_else(|| origin.clone());
     let post = Poster { shared: Arc::clone(shared), base, zero: Instant::now(), limit: options.request_limit };
+    let registered = Registered { end: end.clone(), rest: Vec::new(), resource: resource.clone(), post: post.clone() };
+    shared.calls().insert(call_sid.clone(), registered);
     let parties = Parties { call_sid, from: &from, to: &to, direction: "outbound-api" };
     let mut run = super::Run::new(post, origin, parties, Vec::new(), options, end);
     run.placed = Some(Run { callee, events, amd_callback });
