@@ -77,7 +77,7 @@ impl Frames {
     }
 
     fn next_caller(&self) -> Option<Input> {
-        let timestamp_ms = self.caller_ms? + 20;
+        let timestamp_ms = self.caller_ms?.checked_add(20)?;
         Some(Input::Carrier(CarrierInput::Audio { bytes: FRAME_BYTES, timestamp_ms }))
     }
 

@@ -51,7 +51,8 @@ impl Uplink {
             u32::try_from(gap_ms.min(GAP_FILL_MAX.as_millis() as u64) * 8).unwrap_or(0)
         };
         self.gap_filled = false;
-        self.expected_ms = Some(timestamp_ms + u64::from(bytes) / 8);
+        // The carrier says what it likes.
+        self.expected_ms = Some(timestamp_ms.saturating_add(u64::from(bytes) / 8));
         self.last_audio = Some(now);
         self.carrier_spoke(now);
         self.messages += 1;
