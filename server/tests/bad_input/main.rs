@@ -152,7 +152,8 @@ fn options() -> CallOptions {
 fn conversation() -> Vec<CallerStep> {
     let mut steps = vec![CallerStep::AwaitAgentSpeech { for_at_least: Duration::from_millis(100) }];
     for said in ["this is one", "this is two", "this is three"] {
-        steps.push(CallerStep::AwaitAgentQuiet(Duration::from_millis(300)));
+        // Longer than a busy machine may let the line be silent in the middle of a sentence.
+        steps.push(CallerStep::AwaitAgentQuiet(Duration::from_millis(1_200)));
         steps.push(CallerStep::Say(hum(said).into()));
     }
     steps.push(CallerStep::AwaitAgentQuiet(Duration::from_secs(20)));
