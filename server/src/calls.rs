@@ -15,8 +15,10 @@ use tokio::time::Instant;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::driver::{Driver, Ended, Mail, Setup};
-use crate::record::{CallFacts, CallRecord, Folder, Recorder, TRACE, Tracer};
+use crate::driver::{Driver, Ended, Mail, Seen, Setup};
+use crate::metrics::{Measure, Measured, Metrics, Rejected, name_of};
+use crate::record::{CallFacts, CallRecord, Folder, Recorded, Recorder, TRACE, Tracer};
+use crate::spans::{Span, Spans};
 
 /// Messages to a call from outside its sockets: a handful in a whole call, so a full box is a call that hangs.
 const MAIL_MAX: usize = 32;
@@ -53,6 +55,8 @@ pub struct Calls {
     state: Arc<Mutex<State>>,
     changes: watch::Sender<u64>,
     events: broadcast::Sender<CallEvent>,
+    metrics: Metrics,
+    spans: Option<mpsc::Sender<Span>>,
     max_calls: usize,
     token_max: Duration,
     data: PathBuf,
@@ -113,7 +117,14 @@ impl Calls {
     pub(crate) fn new(max_calls: usize, token_max: Duration, data: PathBuf) -> Self {
         let (changes, _) = watch::channel(0);
         let (events, _) = broadcast::channel(EVENTS_MAX);
-        Calls { state: Arc::default(), changes, events, max_calls, token_max, data }
+        let metrics = Metrics::default();
+        Calls { state: Arc::default(), changes, events, metrics, spans: None, max_calls, token_max, data }
+    }
+
+    /// Calls that begin from now on put their spans there.
+    #[cfg(feature = "otel")]
+    pub(crate) fn export_spans_to(&mut self, spans: mpsc::Sender<Span>) {
+        self.spans = Some(spans);
     }
 
     /// Calls that are going on.
@@ -144,6 +155,11 @@ impl Calls {
         Folder::of(&self.data, id).path().to_owned()
     }
 
+    /// What was measured in all calls so far.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// Whether one more call would be admitted.
     pub(crate) fn has_room(&self) -> bool {
         self.live() < self.max_calls
@@ -169,6 +185,7 @@ impl Calls {
         }
         state.answers.push_back((facts.call_sid.clone(), answer.clone()));
         if !admitted {
+            self.metrics.rejected(Rejected::Busy);
             return Ok(Announced::Again { answer });
         }
         let (sender, mail) = mpsc::channel(MAIL_MAX);
@@ -213,9 +230,9 @@ impl Calls {
     /// Runs a call to its end and keeps what it leaves.
     pub(crate) async fn run(self, call: NewCall, setup: Setup) {
         let NewCall { facts, mail } = call;
+        let active = self.metrics.call_began(&facts.agent);
         let span = tracing::info_span!("call", id = %facts.id);
         let record = self.drive(&facts, mail, setup).instrument(span.clone()).await;
-        span.in_scope(|| tracing::info!(reason = ?record.ended_reason, by = ?record.ended_by, "call ended"));
 
         let folder = Folder::of(&self.data, facts.id);
         match tokio::time::timeout(WRITERS_MAX, folder.finish(&record)).await {
@@ -223,6 +240,10 @@ impl Calls {
             Ok(Err(error)) => tracing::error!(call = %facts.id, %error, "the call's record could not be written"),
             Err(_) => tracing::error!(call = %facts.id, "the call's record could not be written in time"),
         }
+        // The last line of a call (O4).
+        let (ended_reason, ended_by) = (name_of(record.ended_reason), name_of(record.ended_by));
+        span.in_scope(|| tracing::info!(ended_reason, ended_by, "call ended"));
+        drop(active);
         self.finish(record);
     }
 
@@ -242,14 +263,15 @@ impl Calls {
         // A task of its own, so that a panic costs this call and no other.
         let its_facts = facts.clone();
         let events = self.events.clone();
-        let driver = async move { Driver::new(&its_facts, setup, mail, recorder, tracer, events).run().await };
+        let seen = Seen { metrics: self.metrics.clone(), spans: Spans::new(facts, self.spans.clone()) };
+        let driver = async move { Driver::new(&its_facts, setup, mail, recorder, tracer, events, seen).run().await };
         let driver = tokio::spawn(driver.in_current_span());
-        let ended = driver.await.unwrap_or_else(|error| {
+        let mut ended = driver.await.unwrap_or_else(|error| {
             tracing::error!(%error, "the call failed: a bug in Patchcord, please report it");
             Ended { reason: EndReason::Fault, summary: Summary::default(), answered_at: None, abandoned: 0 }
         });
 
-        let (recording, traced) = match tokio::time::timeout(WRITERS_MAX, writers).await {
+        let (recorded, traced) = match tokio::time::timeout(WRITERS_MAX, writers).await {
             Ok(Ok(Ok((recording, traced)))) => {
                 (written(recording, "the recording").flatten(), written(traced, "the trace") == Some(true))
             }
@@ -262,6 +284,17 @@ impl Calls {
                 (None, false)
             }
         };
+        let recording = recorded.map(|Recorded { recording, voice_to_voice }| {
+            let mut measured = Measured::default();
+            for answer in &voice_to_voice {
+                measured.of(Measure::VoiceToVoice).add(answer.as_secs_f64());
+            }
+            self.metrics.measured(&measured);
+            ended.summary.latency.voice_to_voice =
+                voice_to_voice.iter().map(|answer| answer.as_millis() as u32).collect();
+            recording
+        });
+        self.metrics.call_ended(&facts.agent, ended.reason, ended.reason.by());
         CallRecord {
             version: CallRecord::VERSION,
             facts: facts.clone(),

@@ -32,6 +32,8 @@ pub struct Config {
     /// Bytes that may wait to be written to one peer before its socket counts as lost. Beyond a minute of audio in
     /// either direction, a peer that takes nothing is not coming back.
     pub socket_backlog_max: usize,
+    /// Where spans go by OTLP, `http://collector:4318`. `None`: nowhere.
+    pub otlp_endpoint: Option<Url>,
     /// How long calls may take to end when the server is told to stop.
     pub shutdown_max: Duration,
     pub openai: OpenAi,
@@ -137,6 +139,7 @@ impl Default for Config {
             api_key: None,
             max_calls: 100,
             socket_backlog_max: 1 << 20,
+            otlp_endpoint: None,
             shutdown_max: Duration::from_secs(10),
             openai: OpenAi {
                 url: known_url("wss://api.openai.com/v1/realtime"),
@@ -283,6 +286,7 @@ impl Reader<'_> {
             api_key: self.secret("PATCHCORD_API_KEY"),
             max_calls: top.max_calls.unwrap_or(default.max_calls),
             socket_backlog_max: top.socket_backlog_max_bytes.unwrap_or(default.socket_backlog_max),
+            otlp_endpoint: self.url("OTEL_EXPORTER_OTLP_ENDPOINT", &["http", "https"]),
             shutdown_max: top.shutdown_max_ms.map_or(default.shutdown_max, Duration::from_millis),
             openai: OpenAi {
                 url: self.url("OPENAI_REALTIME_URL", &["ws", "wss"]).unwrap_or(default.openai.url),

@@ -11,10 +11,16 @@ pub mod demo;
 mod driver;
 mod http;
 pub mod log;
+mod meter;
+mod metrics;
 mod model;
 pub mod record;
 pub mod replay;
+mod samples;
 mod socket;
+mod spans;
+#[cfg(feature = "otel")]
+mod telemetry;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -48,6 +54,8 @@ pub struct Server {
     app: Arc<App>,
     listener: TcpListener,
     address: SocketAddr,
+    #[cfg(feature = "otel")]
+    telemetry: Option<telemetry::Telemetry>,
 }
 
 impl Server {
@@ -69,7 +77,21 @@ impl Server {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .context("no HTTP client")?;
-        let calls = Calls::new(config.max_calls, config.twilio.token_max, config.data.clone());
+        #[cfg_attr(not(feature = "otel"), expect(unused_mut, reason = "only spans change it"))]
+        let mut calls = Calls::new(config.max_calls, config.twilio.token_max, config.data.clone());
+        #[cfg(feature = "otel")]
+        let telemetry = match &config.otlp_endpoint {
+            Some(endpoint) => Some(telemetry::Telemetry::start(endpoint, client.clone())?),
+            None => None,
+        };
+        #[cfg(feature = "otel")]
+        if let Some(telemetry) = &telemetry {
+            calls.export_spans_to(telemetry.spans());
+        }
+        #[cfg(not(feature = "otel"))]
+        if config.otlp_endpoint.is_some() {
+            tracing::warn!("OTEL_EXPORTER_OTLP_ENDPOINT is set, but this build exports nothing: it lacks the feature otel");
+        }
         let app = App {
             public_url,
             on_loopback: address.ip().is_loopback(),
@@ -79,7 +101,13 @@ impl Server {
             draining: AtomicBool::new(false),
             config,
         };
-        Ok(Server { app: Arc::new(app), listener, address })
+        Ok(Server {
+            app: Arc::new(app),
+            listener,
+            address,
+            #[cfg(feature = "otel")]
+            telemetry,
+        })
     }
 
     /// Where it listens.
@@ -97,7 +125,7 @@ impl Server {
     /// # Errors
     /// If the listener breaks.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Server { app, listener, address } = self;
+        let Server { app, listener, address, .. } = self;
         tracing::info!(%address, public_url = %app.public_url, agents = app.config.agents.len(), "listening");
         // Frames of 20 ms must not wait to be grouped.
         let listener = listener.tap_io(|stream| {
@@ -116,9 +144,14 @@ impl Server {
         }
         app.draining.store(true, Ordering::Relaxed);
         let hang_up = std::pin::pin!(app.calls.hang_up_all(app.config.shutdown_max));
-        match futures_util::future::select(serving, hang_up).await {
+        let stopped = match futures_util::future::select(serving, hang_up).await {
             futures_util::future::Either::Left((broke, _)) => broke,
             futures_util::future::Either::Right(_) => Ok(()),
+        };
+        #[cfg(feature = "otel")]
+        if let Some(telemetry) = self.telemetry {
+            telemetry.finish().await;
         }
+        stopped
     }
 }

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::problem::Problem;
 use super::{App, is_local};
+use crate::metrics::CONTENT_TYPE as CONTENT_TYPE_METRICS;
 use crate::record::Folder;
 
 /// A call's record; while it goes on, what is known of it.
@@ -41,6 +42,19 @@ pub(crate) async fn call(
                 "The record could not be read; the server's log says why.",
             ))
         }
+    }
+}
+
+/// What was measured so far, for Prometheus. Served like the API: what a server does is nobody else's business.
+pub(crate) async fn metrics(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    authorize(&app, peer, &headers)?;
+    match app.calls.metrics().encode() {
+        Ok(text) => Ok(([(CONTENT_TYPE, CONTENT_TYPE_METRICS)], text).into_response()),
+        Err(_) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "The metrics could not be written.")),
     }
 }
 

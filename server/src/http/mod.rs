@@ -51,6 +51,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/twilio/status", post(twilio::status))
         .route("/twilio/stream-status", post(twilio::stream_status))
         .route("/api/v1/calls/{id}", get(api::call))
+        .route("/metrics", get(api::metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "There is nothing at this path.") })

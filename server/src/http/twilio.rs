@@ -20,6 +20,7 @@ use crate::calls::{Announced, NoStream};
 use crate::carrier;
 use crate::config::Verify;
 use crate::driver::{Mail, Setup};
+use crate::metrics::Rejected;
 use crate::model::Endpoint;
 use crate::record::CallFacts;
 
@@ -38,9 +39,11 @@ pub(crate) async fn voice(
     let call_sid = form.call_sid()?;
     let to = form.get("To").or_else(|| form.get("Called")).unwrap_or_default();
     if app.draining.load(Ordering::Relaxed) {
+        app.calls.metrics().rejected(Rejected::Draining);
         return Ok(twiml::answer(twiml::BUSY));
     }
     let Some(agent) = app.config.agent_for(to) else {
+        app.calls.metrics().rejected(Rejected::NoAgent);
         tracing::warn!("a call to a number that no agent answers was rejected; add it to an agent's `numbers`");
         return Ok(twiml::answer(twiml::REJECTED));
     };

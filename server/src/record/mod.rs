@@ -4,6 +4,7 @@ mod call_record;
 mod recorder;
 mod timeline;
 mod trace;
+mod voices;
 mod wav;
 
 use std::io;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 pub use call_record::{CallFacts, CallRecord};
-pub(crate) use recorder::Recorder;
+pub(crate) use recorder::{Recorded, Recorder};
 pub use recorder::Recording;
 pub(crate) use trace::Tracer;
 

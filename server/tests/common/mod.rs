@@ -16,14 +16,23 @@ pub struct Stage {
     pub calls: Calls,
     /// Origin of the server.
     pub base: String,
-    server: JoinHandle<anyhow::Result<()>>,
-    stop: oneshot::Sender<()>,
+    pub server: JoinHandle<anyhow::Result<()>>,
+    pub stop: oneshot::Sender<()>,
     _data: TempDir,
 }
 
 impl Stage {
     /// One agent, who says hello.
     pub async fn set(session: impl Fn(&Opening) -> FakeModel + Send + Sync + 'static) -> Stage {
+        Stage::set_with(session, TcpListener::bind("127.0.0.1:0").await.unwrap(), |_| {}).await
+    }
+
+    /// The same with a listener of one's own, and another configuration.
+    pub async fn set_with(
+        session: impl Fn(&Opening) -> FakeModel + Send + Sync + 'static,
+        listener: TcpListener,
+        change: impl FnOnce(&mut Config),
+    ) -> Stage {
         let settings = Settings::default();
         let carrier = FakeTwilio::start(settings.clone()).await.unwrap();
         let model = ModelServer::start("key", session).await.unwrap();
@@ -36,7 +45,7 @@ impl Stage {
         config.twilio.api_url = carrier.api_url().parse().unwrap();
         config.twilio.verify = Verify::Always;
         config.agents[0].greeting = Some("Hello.".to_owned());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        change(&mut config);
         let server = Server::new(config, listener).unwrap();
         let (calls, base) = (server.calls(), format!("http://{}", server.address()));
         let (stop, stopped) = oneshot::channel();
