@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::driver::{Driver, Ended, Mail, Seen, Setup};
+use crate::driver::{Driver, Ended, Mail, Onlookers, Setup};
 use crate::metrics::{Measure, Measured, Metrics, Rejected, name_of};
 use crate::record::{CallFacts, CallRecord, Folder, Recorded, Recorder, TRACE, Tracer};
 use crate::spans::{Span, Spans};
@@ -263,8 +263,8 @@ impl Calls {
         // A task of its own, so that a panic costs this call and no other.
         let its_facts = facts.clone();
         let events = self.events.clone();
-        let seen = Seen { metrics: self.metrics.clone(), spans: Spans::new(facts, self.spans.clone()) };
-        let driver = async move { Driver::new(&its_facts, setup, mail, recorder, tracer, events, seen).run().await };
+        let onlookers = Onlookers { metrics: self.metrics.clone(), spans: Spans::new(facts, self.spans.clone()) };
+        let driver = async move { Driver::new(&its_facts, setup, mail, recorder, tracer, events, onlookers).run().await };
         let driver = tokio::spawn(driver.in_current_span());
         let mut ended = driver.await.unwrap_or_else(|error| {
             tracing::error!(%error, "the call failed: a bug in Patchcord, please report it");

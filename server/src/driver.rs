@@ -56,7 +56,7 @@ pub(crate) struct Setup {
 }
 
 /// Who looks on.
-pub(crate) struct Seen {
+pub(crate) struct Onlookers {
     pub metrics: Metrics,
     pub spans: Spans,
 }
@@ -127,7 +127,7 @@ impl Driver {
         recorder: Recorder,
         tracer: Tracer,
         events: broadcast::Sender<CallEvent>,
-        seen: Seen,
+        onlookers: Onlookers,
     ) -> Self {
         let agent = setup.agent;
         let config = agent.call_config();
@@ -153,8 +153,8 @@ impl Driver {
             to_tell: VecDeque::new(),
             events,
             noted: Vec::new(),
-            meter: Meter::new(seen.metrics),
-            spans: seen.spans,
+            meter: Meter::new(onlookers.metrics),
+            spans: onlookers.spans,
             line: None,
             media_started: false,
             answered_at: None,
@@ -192,10 +192,11 @@ impl Driver {
                 () = sleep_until(due.unwrap_or(now + FAR)) => {}
             }
         };
-        let abandoned = self.shell.wind_down().await;
         self.shell.spans.ended(reason);
+        let ended_at = Instant::now();
+        let abandoned = self.shell.wind_down().await;
         let mut summary = self.bridge.summary();
-        summary.latency = self.shell.meter.end(self.bridge.call(), Instant::now());
+        summary.latency = self.shell.meter.end(self.bridge.call(), ended_at);
         Ended { reason, summary, answered_at: self.shell.answered_at, abandoned }
     }
 

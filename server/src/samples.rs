@@ -38,11 +38,6 @@ impl Samples {
         self.max = self.max.max(other.max);
     }
 
-    /// What was measured so far; from now on counted anew.
-    pub(crate) fn take(&mut self) -> Samples {
-        std::mem::replace(self, Samples::new(self.bounds))
-    }
-
     pub(crate) fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
@@ -80,15 +75,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_is_added_elsewhere_and_not_twice() {
+    fn what_is_handed_over_is_added_to_what_is_there() {
         let mut samples = Samples::new(&[1.0]);
         let mut all = Samples::new(&[1.0]);
         samples.add(0.5);
-        all.merge(&samples.take());
-        samples.add(3.0);
-        all.merge(&samples.take());
-        all.merge(&samples.take());
-        assert_eq!((all.count(), all.sum()), (2, 3.5));
+        all.add(2.0);
+        all.merge(&samples);
+        all.merge(&Samples::new(&[1.0]));
+        assert_eq!((all.count(), all.sum()), (2, 2.5));
         assert_eq!(all.buckets().collect::<Vec<_>>(), [(1.0, 1), (f64::INFINITY, 1)]);
+        assert_eq!(all.spread().max_us, 2_000_000);
     }
 }

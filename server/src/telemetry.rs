@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use futures_util::future::{Either, select};
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_otlp::{WithExportConfig, WithHttpConfig};
@@ -86,13 +87,11 @@ async fn export_all(exporter: impl SpanExporter, mut inbox: mpsc::Receiver<Span>
     let mut failing = false;
     let mut batch = Vec::new();
     loop {
-        let stopping = std::pin::pin!(stopped.recv());
-        let first = std::pin::pin!(inbox.recv());
-        match futures_util::future::select(first, stopping).await {
-            futures_util::future::Either::Left((Some(span), _)) => batch.push(span),
-            futures_util::future::Either::Left((None, _)) => return,
+        match first_or_stop(&mut inbox, &mut stopped).await {
+            Either::Left(Some(span)) => batch.push(span),
+            Either::Left(None) => return,
             // Calls may still hold their ends of the queue; what they put in from now on is lost.
-            futures_util::future::Either::Right(_) => inbox.close(),
+            Either::Right(()) => inbox.close(),
         }
         let until = Instant::now() + LINGER;
         while batch.len() < BATCH_MAX
@@ -119,6 +118,19 @@ async fn export_all(exporter: impl SpanExporter, mut inbox: mpsc::Receiver<Span>
             None if was_failing => tracing::info!("spans are exported again"),
             None => {}
         }
+    }
+}
+
+/// What comes first; a span that is there before the stop.
+async fn first_or_stop(
+    inbox: &mut mpsc::Receiver<Span>,
+    stopped: &mut mpsc::Receiver<()>,
+) -> Either<Option<Span>, ()> {
+    let first = std::pin::pin!(inbox.recv());
+    let stop = std::pin::pin!(stopped.recv());
+    match select(first, stop).await {
+        Either::Left((span, _)) => Either::Left(span),
+        Either::Right(_) => Either::Right(()),
     }
 }
 

@@ -94,7 +94,7 @@ async fn o4_verbose_also_has_how_they_came_about() {
     let log = logged("verbose").await;
     assert_decisions(&log);
     // R4.
-    let asked = saying(&log, "asking for a response");
+    let asked = saying(&log, "patchcord::log: asking for a response");
     for reason in ["greeting", "caller_turn"] {
         let line = asked.iter().find(|line| line.contains(&format!("reason=\"{reason}\""))).unwrap();
         for field in ["previous", "agent_speaking=", "tx_q=", "out_q="] {

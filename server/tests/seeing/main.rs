@@ -49,6 +49,10 @@ async fn conversation(stage: &Stage) -> (CallReport, Arc<CallRecord>) {
     let options = CallOptions { limit: Duration::from_secs(60), ..CallOptions::default() };
     let report = stage.carrier.call(&stage.base, FROM, TO, caller, options).await;
     assert!(report.problems.is_empty(), "{:?}", report.problems);
+    for session in stage.model.sessions() {
+        let errors = &session.lock().unwrap().record().client_errors;
+        assert!(errors.is_empty(), "{errors:?}");
+    }
     let record = stage.calls.wait_for_finished(1).await.unwrap();
     assert_eq!(record.ended_reason, call::EndReason::Goodbye, "{record:#?}");
     (report, record)

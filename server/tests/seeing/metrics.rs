@@ -178,18 +178,18 @@ async fn readiness_ends_when_stopping_begins() {
     let status = async || reqwest::get(&ready).await.unwrap().status();
     assert_eq!(status().await, StatusCode::OK);
     let mut events = stage.calls.watch();
-    let (carrier, base) = (&stage.carrier, stage.base.clone());
+    let Stage { carrier, base, server, stop, .. } = stage;
     let options = sim::carrier::twilio::CallOptions { limit: Duration::from_secs(30), ..Default::default() };
     let call = carrier.call(&base, crate::FROM, crate::TO, Vec::new(), options);
     let stopping = async {
         events.recv().await.unwrap();
-        stage.stop.send(()).unwrap();
+        stop.send(()).unwrap();
         while status().await == StatusCode::OK {
             tokio::task::yield_now().await;
         }
         assert_eq!(status().await, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(reqwest::get(ready.replace("readyz", "healthz")).await.unwrap().status(), StatusCode::OK);
-        stage.server.await.unwrap().unwrap();
+        server.await.unwrap().unwrap();
     };
     futures_util::future::join(call, stopping).await;
 }

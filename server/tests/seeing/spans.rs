@@ -20,14 +20,15 @@ use crate::{FROM, SECRET_WORDS, TO, conversation};
 /// Takes spans, and passes on what it was sent.
 async fn collector() -> (String, mpsc::UnboundedReceiver<Bytes>) {
     let (got, requests) = mpsc::unbounded_channel();
-    let take = async |State(got): State<mpsc::UnboundedSender<Bytes>>, body: Bytes| {
-        got.send(body).unwrap();
-    };
     let router = Router::new().route("/v1/traces", post(take)).with_state(got);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async { axum::serve(listener, router).await });
     (url, requests)
+}
+
+async fn take(State(got): State<mpsc::UnboundedSender<Bytes>>, body: Bytes) {
+    got.send(body).unwrap();
 }
 
 /// A model that calls a tool before its first answer.
