@@ -264,7 +264,8 @@ impl Calls {
         let its_facts = facts.clone();
         let events = self.events.clone();
         let onlookers = Onlookers { metrics: self.metrics.clone(), spans: Spans::new(facts, self.spans.clone()) };
-        let driver = async move { Driver::new(&its_facts, setup, mail, recorder, tracer, events, onlookers).run().await };
+        let driver =
+            async move { Driver::new(&its_facts, setup, mail, recorder, tracer, events, onlookers).run().await };
         let driver = tokio::spawn(driver.in_current_span());
         let mut ended = driver.await.unwrap_or_else(|error| {
             tracing::error!(%error, "the call failed: a bug in Patchcord, please report it");

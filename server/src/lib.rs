@@ -90,7 +90,9 @@ impl Server {
         }
         #[cfg(not(feature = "otel"))]
         if config.otlp_endpoint.is_some() {
-            tracing::warn!("OTEL_EXPORTER_OTLP_ENDPOINT is set, but this build exports nothing: it lacks the feature otel");
+            tracing::warn!(
+                "OTEL_EXPORTER_OTLP_ENDPOINT is set, but this build exports nothing: it lacks the feature otel"
+            );
         }
         let app = App {
             public_url,

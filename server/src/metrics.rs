@@ -135,11 +135,9 @@ impl Measure {
                 "Where an interrupted item was truncated minus how much of it marks had confirmed as heard: at most so much was not heard",
                 PACE,
             ),
-            Measure::TxQueue => seconds(
-                "tx_queue",
-                "Audio of the agent that waits to be sent, looked at every 3 s",
-                BACKLOG,
-            ),
+            Measure::TxQueue => {
+                seconds("tx_queue", "Audio of the agent that waits to be sent, looked at every 3 s", BACKLOG)
+            }
             Measure::TxGap => seconds(
                 "tx_gap",
                 "Between two audio messages handed to the carrier's socket, the second of which waited when the first went, by the server's clock; 0.02 by design",

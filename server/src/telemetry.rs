@@ -122,10 +122,7 @@ async fn export_all(exporter: impl SpanExporter, mut inbox: mpsc::Receiver<Span>
 }
 
 /// What comes first; a span that is there before the stop.
-async fn first_or_stop(
-    inbox: &mut mpsc::Receiver<Span>,
-    stopped: &mut mpsc::Receiver<()>,
-) -> Either<Option<Span>, ()> {
+async fn first_or_stop(inbox: &mut mpsc::Receiver<Span>, stopped: &mut mpsc::Receiver<()>) -> Either<Option<Span>, ()> {
     let first = std::pin::pin!(inbox.recv());
     let stop = std::pin::pin!(stopped.recv());
     match select(first, stop).await {

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 pub use call_record::{CallFacts, CallRecord};
-pub(crate) use recorder::{Recorded, Recorder};
 pub use recorder::Recording;
+pub(crate) use recorder::{Recorded, Recorder};
 pub(crate) use trace::Tracer;
 
 const RECORD: &str = "call.json";

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use sim::model::Behaviour;
+use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::common::Stage;
@@ -11,7 +12,21 @@ use crate::{FROM, SECRET_WORDS, TO, conversation, talker};
 
 /// A log that is kept.
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<u8>>>);
+pub struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl Kept {
+    /// All that is logged on this thread in this mode, until the guard is dropped.
+    pub fn keep(mode: &str) -> (Kept, DefaultGuard) {
+        let kept = Kept::default();
+        let filter = patchcord::log::filter(&|name| (name == "PATCHCORD_LOG").then(|| mode.to_owned())).unwrap();
+        let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(kept.clone()).with_ansi(false);
+        (kept, tracing::subscriber::set_default(subscriber.finish()))
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
 
 impl Write for Kept {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
@@ -33,15 +48,12 @@ impl<'a> MakeWriter<'a> for Kept {
 
 /// What a call leaves in the log, line by line, in this mode, and what must not be there.
 async fn logged(mode: &str) -> Vec<String> {
-    let kept = Kept::default();
-    let filter = patchcord::log::filter(&|name| (name == "PATCHCORD_LOG").then(|| mode.to_owned())).unwrap();
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(kept.clone()).with_ansi(false);
-    let guard = tracing::subscriber::set_default(subscriber.finish());
+    let (kept, guard) = Kept::keep(mode);
     let stage = Stage::set(|_| talker(Behaviour::default())).await;
     let (report, record) = conversation(&stage).await;
     stage.strike().await;
     drop(guard);
-    let log = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+    let log = kept.text();
 
     let (_, token) = report.documents[0].body.split_once("/twilio/media/").unwrap();
     let (token, _) = token.split_once('"').unwrap();
@@ -106,7 +118,8 @@ async fn o4_verbose_also_has_how_they_came_about() {
     saying(&log, "waits_for=\"its last frame to be heard\"");
     // O2.
     let line = saying(&log, "pipeline")[0];
-    for field in ["tx_q=", "out_q=", "tx_fps=", "frames=", "ws_block_ms=", "delta_rate=", "speaking=", "verdict=\"fine\""]
+    for field in
+        ["tx_q=", "out_q=", "tx_fps=", "frames=", "ws_block_ms=", "delta_rate=", "speaking=", "verdict=\"fine\""]
     {
         assert!(line.contains(field), "{field}: {line}");
     }

@@ -30,7 +30,8 @@ const SECRET_WORDS: [&str; 3] = ["marzipan", "rhubarb", "turmeric"];
 
 /// A model that answers twice, the second time with a goodbye.
 fn talker(behaviour: Behaviour) -> FakeModel {
-    let answer = "There is marzipan of the very best kind, and a great deal of it, whenever you would like to have some.";
+    let answer =
+        "There is marzipan of the very best kind, and a great deal of it, whenever you would like to have some.";
     let script = Script::says([answer, "All right then, goodbye!"])
         .hears(["Is there any rhubarb left in the shop?", "No, I want turmeric."]);
     FakeModel::new("talker", script, behaviour)
@@ -50,7 +51,7 @@ async fn conversation(stage: &Stage) -> (CallReport, Arc<CallRecord>) {
     let report = stage.carrier.call(&stage.base, FROM, TO, caller, options).await;
     assert!(report.problems.is_empty(), "{:?}", report.problems);
     for session in stage.model.sessions() {
-        let errors = &session.lock().unwrap().record().client_errors;
+        let errors = session.lock().unwrap().record().client_errors.clone();
         assert!(errors.is_empty(), "{errors:?}");
     }
     let record = stage.calls.wait_for_finished(1).await.unwrap();

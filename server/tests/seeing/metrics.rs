@@ -79,11 +79,15 @@ fn waits(said: &[u8], played: &[u8]) -> Vec<u32> {
 #[tokio::test(start_paused = true)]
 async fn calls_are_counted_while_they_go_on_and_when_they_are_refused() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let stage = Stage::set_with(|_| talker(Behaviour::default()), listener, |config| {
-        config.max_calls = 1;
-        config.agents[0].numbers = vec![crate::TO.to_owned()];
-        config.agents[0].default = false;
-    })
+    let stage = Stage::set_with(
+        |_| talker(Behaviour::default()),
+        listener,
+        |config| {
+            config.max_calls = 1;
+            config.agents[0].numbers = vec![crate::TO.to_owned()];
+            config.agents[0].default = false;
+        },
+    )
     .await;
     let mut events = stage.calls.watch();
     let call = conversation(&stage);
@@ -170,9 +174,13 @@ async fn readiness_ends_when_stopping_begins() {
     // A REST API that never answers: a call takes as long to end as it may.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let api = format!("http://{}", silent.local_addr().unwrap());
-    let stage = Stage::set_with(|_| talker(Behaviour::default()), listener, |config| {
-        config.twilio.api_url = api.parse().unwrap();
-    })
+    let stage = Stage::set_with(
+        |_| talker(Behaviour::default()),
+        listener,
+        |config| {
+            config.twilio.api_url = api.parse().unwrap();
+        },
+    )
     .await;
     let ready = format!("{}/readyz", stage.base);
     let status = async || reqwest::get(&ready).await.unwrap().status();

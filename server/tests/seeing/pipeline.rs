@@ -17,6 +17,7 @@ use tokio::time::{Instant, interval, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::common::Stage;
+use crate::log::Kept;
 use crate::{FROM, TO, conversation, talker};
 
 /// Nothing is waited for longer than this.
@@ -81,6 +82,7 @@ async fn blamed(stage: &Stage, stream: StreamOptions, verdict: Verdict) -> Line 
 
 #[tokio::test(start_paused = true)]
 async fn o2_o1_a_carrier_that_does_not_read_is_a_slow_carrier_and_a_warning() {
+    let (log, _guard) = Kept::keep("minimal");
     // With buffers of the usual size the kernels would take minutes of audio before anybody noticed.
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_send_buffer_size(4_096).unwrap();
@@ -110,6 +112,13 @@ async fn o2_o1_a_carrier_that_does_not_read_is_a_slow_carrier_and_a_warning() {
     let (line, warned) = timeout(PATIENCE, watching).await.unwrap();
     assert_eq!(line.verdict, Verdict::CarrierSlow, "{line:?}");
     assert!(warned > Duration::from_secs(1), "{warned:?}");
+    // In every log mode, with the full context, and not again and again.
+    let log = log.text();
+    let warnings: Vec<&str> = log.lines().filter(|line| line.contains("backlog")).collect();
+    let [warning] = warnings[..] else { panic!("{log}") };
+    for field in ["WARN", "call{id=", "queue=\"socket\"", "tx_q=", "ws_block_ms=", "verdict=\"carrier_slow\""] {
+        assert!(warning.contains(field), "{field}: {warning}");
+    }
     deaf.abort();
     stage.strike().await;
 }
@@ -134,7 +143,8 @@ async fn deaf_carrier(base: String) {
     for frame in 0_u64.. {
         frames.tick().await;
         let payload = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, [0xFF; 160]);
-        let media = json!({ "track": "inbound", "chunk": "1", "timestamp": (frame * 20).to_string(), "payload": payload });
+        let media =
+            json!({ "track": "inbound", "chunk": "1", "timestamp": (frame * 20).to_string(), "payload": payload });
         let media = json!({ "event": "media", "sequenceNumber": "2", "streamSid": "MZ1", "media": media });
         if say.send(Message::text(media.to_string())).await.is_err() {
             return;

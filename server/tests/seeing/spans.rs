@@ -33,7 +33,8 @@ async fn take(State(got): State<mpsc::UnboundedSender<Bytes>>, body: Bytes) {
 
 /// A model that calls a tool before its first answer.
 fn tool_user() -> FakeModel {
-    let answer = "There is marzipan of the very best kind, and a great deal of it, whenever you would like to have some.";
+    let answer =
+        "There is marzipan of the very best kind, and a great deal of it, whenever you would like to have some.";
     let replies = vec![
         Reply::calls("stock", r#"{"of":"rhubarb"}"#),
         Reply::says(answer),
@@ -51,15 +52,19 @@ async fn a_call_is_a_tree_of_spans_without_personal_data() {
     let shop_url = format!("http://{}/stock", shop_listener.local_addr().unwrap());
     tokio::spawn(async { axum::serve(shop_listener, shop).await });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let stage = Stage::set_with(|_| tool_user(), listener, |config| {
-        config.otlp_endpoint = Some(url.parse().unwrap());
-        config.agents[0].tools = vec![patchcord::agent::Tool {
-            name: "stock".to_owned(),
-            description: "What there is".to_owned(),
-            parameters: serde_json::json!({ "type": "object" }),
-            url: shop_url.parse().unwrap(),
-        }];
-    })
+    let stage = Stage::set_with(
+        |_| tool_user(),
+        listener,
+        |config| {
+            config.otlp_endpoint = Some(url.parse().unwrap());
+            config.agents[0].tools = vec![patchcord::agent::Tool {
+                name: "stock".to_owned(),
+                description: "What there is".to_owned(),
+                parameters: serde_json::json!({ "type": "object" }),
+                url: shop_url.parse().unwrap(),
+            }];
+        },
+    )
     .await;
     let (_, record) = conversation(&stage).await;
     // Stopping sends what is left.
@@ -84,7 +89,10 @@ async fn a_call_is_a_tree_of_spans_without_personal_data() {
     assert_eq!((call.name.as_str(), &call.trace_id[..]), ("call", &record.facts.id.as_bytes()[..]));
     let about_call = attributes(call);
     assert_eq!(about_call["patchcord.agent"], "default");
-    assert_eq!((&about_call["patchcord.ended_reason"][..], &about_call["patchcord.ended_by"][..]), ("goodbye", "agent"));
+    assert_eq!(
+        (&about_call["patchcord.ended_reason"][..], &about_call["patchcord.ended_by"][..]),
+        ("goodbye", "agent")
+    );
     for span in &spans {
         assert_eq!(span.trace_id, call.trace_id);
         assert!(span.start_time_unix_nano <= span.end_time_unix_nano);
@@ -130,9 +138,13 @@ async fn a_collector_that_fails_does_not_hurt_a_call() {
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     for address in [gone, silent.local_addr().unwrap()] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stage = Stage::set_with(|_| tool_user(), listener, |config| {
-            config.otlp_endpoint = Some(format!("http://{address}").parse().unwrap());
-        })
+        let stage = Stage::set_with(
+            |_| tool_user(),
+            listener,
+            |config| {
+                config.otlp_endpoint = Some(format!("http://{address}").parse().unwrap());
+            },
+        )
         .await;
         conversation(&stage).await;
         let stopping = tokio::time::Instant::now();
