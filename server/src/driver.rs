@@ -327,10 +327,10 @@ impl Shell {
     fn perform(&mut self, effect: Effect<'_>) {
         match effect {
             Effect::ToCarrier(what, text) => {
-                let stamp = self.meter.to_carrier(what, Instant::now());
+                let stamp = self.meter.sends_to_carrier(what, Instant::now());
                 self.carrier.send(text, stamp);
             }
-            Effect::ToModel(text) => self.model.send(text, self.meter.to_model()),
+            Effect::ToModel(text) => self.model.send(text, self.meter.sends_to_model()),
             Effect::Do(id, command) => self.start(id, command),
             Effect::CloseCarrier => {
                 if self.close_carrier() {

@@ -90,12 +90,12 @@ impl Meter {
         }
     }
 
-    pub(crate) fn to_model(&mut self) -> Option<Stamp> {
+    pub(crate) fn sends_to_model(&self) -> Option<Stamp> {
         let (Source::Carrier, since) = self.cause? else { return None };
         Some(Stamp { measure: Measure::RelayToModel, since })
     }
 
-    pub(crate) fn to_carrier(&mut self, what: Outgoing, now: Instant) -> Option<Stamp> {
+    pub(crate) fn sends_to_carrier(&mut self, what: Outgoing, now: Instant) -> Option<Stamp> {
         let cause = self.cause.filter(|(source, _)| *source == Source::Model);
         match what {
             Outgoing::Audio => {

@@ -49,6 +49,10 @@ async fn a_call_is_in_the_metrics_as_it_is_in_its_record() {
     assert!(latency.relay_to_model.count * 10 > record.summary.audio_in * 9, "{latency:?}");
     assert!(latency.tx_gap.count > 50 && latency.tx_gap.max_us >= 20_000, "{:?}", latency.tx_gap);
 
+    let json = serde_json::to_value(latency).unwrap();
+    assert_eq!(json["voice_to_voice"], serde_json::json!(latency.voice_to_voice));
+    assert_eq!(json["relay_to_model"]["count"], latency.relay_to_model.count);
+
     // What the caller really waited, by what went over the line at the carrier's end.
     let stream = &report.streams[0];
     let waited = waits(&stream.said, &stream.played);

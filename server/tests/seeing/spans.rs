@@ -119,7 +119,7 @@ async fn a_call_is_a_tree_of_spans_without_personal_data() {
     assert_eq!(count("response caller_turn", "turn agent"), 1, "{tree:#?}");
     assert_eq!(tree.values().sum::<usize>(), 10, "{tree:#?}");
     let interrupted = spans.iter().find(|span| attributes(span).contains_key("patchcord.interrupted_after_ms"));
-    assert_eq!(interrupted.map(|span| label(span)), Some("turn agent".to_owned()));
+    assert_eq!(interrupted.map(label), Some("turn agent".to_owned()));
 }
 
 fn attributes(span: &Span) -> BTreeMap<String, String> {
