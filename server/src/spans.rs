@@ -23,7 +23,6 @@ const OPEN_MAX: usize = 64;
 
 /// A span that has ended.
 #[derive(Clone, PartialEq, Debug)]
-#[cfg_attr(not(feature = "otel"), expect(dead_code, reason = "read by the exporter only"))]
 pub(crate) struct Span {
     /// The call's id is the trace's: who has the one finds the other.
     pub trace: Uuid,
