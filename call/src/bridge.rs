@@ -31,7 +31,7 @@ pub const SILENCE: u8 = 0xFF;
 #[derive(Debug)]
 pub enum Effect<'a> {
     /// One text message on the carrier's media socket.
-    ToCarrier(&'a str),
+    ToCarrier(Outgoing, &'a str),
     /// One text message on the model's socket.
     ToModel(&'a str),
     /// Do this elsewhere and tell the outcome by [`Bridge::handle_input`] with [`Input::Done`].
@@ -59,6 +59,14 @@ pub enum Effect<'a> {
     Trace(&'a str),
     /// The call is over; nothing follows.
     Ended(EndReason),
+}
+
+/// What a message to the carrier is, for whoever measures how it goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outgoing {
+    Audio,
+    Mark,
+    Clear,
 }
 
 /// Which optional effects the shell wants.
@@ -310,12 +318,12 @@ impl Bridge {
                     if self.wants.samples {
                         self.record_agent = Some(plays_at.since(stream.call_began));
                     }
-                    return Some(Effect::ToCarrier(&self.text));
+                    return Some(Effect::ToCarrier(Outgoing::Audio, &self.text));
                 }
                 Output::SendMark(mark) => {
                     let Some(stream) = &self.stream else { continue };
                     twilio::write_mark(&mut self.text, &stream.sid, mark);
-                    return Some(Effect::ToCarrier(&self.text));
+                    return Some(Effect::ToCarrier(Outgoing::Mark, &self.text));
                 }
                 Output::Clear => {
                     let Some(stream) = &self.stream else { continue };
@@ -323,7 +331,7 @@ impl Bridge {
                         self.record_cleared = Some(self.now.since(stream.call_began));
                     }
                     twilio::write_clear(&mut self.text, &stream.sid);
-                    return Some(Effect::ToCarrier(&self.text));
+                    return Some(Effect::ToCarrier(Outgoing::Clear, &self.text));
                 }
                 Output::KeepAudio => self.kept.extend(&self.agent_audio),
                 Output::KeepLocal(Local::Filler) => self.kept.extend(self.clips.filler.iter()),

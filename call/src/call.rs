@@ -32,7 +32,7 @@ use crate::output::{Command, DropReason, EndReason, Guard, Local, ModelOutput, N
 use crate::pipeline::{self, Pipeline};
 use crate::playback::{Owner, Playback, Sending, playing_time};
 use crate::response::{Active, Again, Ask, Ended, Memory, Say, Slot, Taken, Waiting};
-use crate::summary::{Summary, Turn};
+use crate::summary::{Counts, Latency, Summary, Turn};
 use crate::tally::Tally;
 use crate::time::CallTime;
 use crate::tools::{Finished, Tell, Told, Tools};
@@ -306,18 +306,15 @@ impl Call {
 
     /// What the call has come to so far.
     pub fn summary(&self) -> Summary {
-        let mut dropped = self.uplink.dropped().clone();
-        for (reason, count) in &self.tally.dropped_out {
-            *dropped.entry(*reason).or_default() += count;
-        }
+        let Counts { audio_in, audio_out, frames_sent, dropped } = self.counts();
         let mut transcript = self.transcript.clone();
         for item in self.playback.items(self.now) {
             transcript.agent_cut(item, self.now);
         }
         Summary {
-            audio_in: self.uplink.messages,
-            audio_out: self.tally.audio_out,
-            frames_sent: self.playback.frames_sent(),
+            audio_in,
+            audio_out,
+            frames_sent,
             dropped,
             turns: transcript.turns(self.stream_started.unwrap_or_default()),
             interruptions: self.tally.interruptions,
@@ -326,6 +323,30 @@ impl Call {
             usage: self.tally.usage,
             answered_by: self.tally.answered_by,
         }
+    }
+
+    /// What was counted so far, for metrics: [`Call::summary`] without the conversation.
+    pub fn counts(&self) -> Counts {
+        let mut dropped = self.uplink.dropped().clone();
+        for (reason, count) in &self.tally.dropped_out {
+            *dropped.entry(*reason).or_default() += count;
+        }
+        Counts {
+            audio_in: self.uplink.messages,
+            audio_out: self.tally.audio_out,
+            frames_sent: self.playback.frames_sent(),
+            dropped,
+        }
+    }
+
+    /// The latencies that the call knows itself, so far.
+    pub fn latency(&self) -> &Latency {
+        &self.tally.latency
+    }
+
+    /// Audio sent and not heard yet (A7).
+    pub fn playout_lag(&self) -> Duration {
+        playing_time(self.playback.unplayed_bytes(self.now))
     }
 
     /// One turn of the conversation, as far as it is known; times since the stream's beginning.
@@ -760,6 +781,7 @@ impl Call {
         if ask.as_ref().is_some_and(|ask| ask.reason == Reason::Greeting) {
             self.greeting_response = Some(response);
         }
+        self.note(Note::ResponseBegan { response, reason: ask.as_ref().map(|ask| ask.reason) });
         self.slot = Slot::Active(Active::new(response, ask, self.now));
     }
 
@@ -857,7 +879,7 @@ impl Call {
         let command = self.command();
         if self.tools.started(call, response, &name, &arguments, command, now) {
             self.tally.tool_started(&name, now.since(self.stream_started.unwrap_or_default()));
-            self.note(Note::ToolStarted { call });
+            self.note(Note::ToolStarted { call, response });
             self.outputs.push_back(Output::Do(command, Command::RunTool { call, name, arguments }));
         }
     }
@@ -1499,6 +1521,8 @@ impl Call {
                 self.transcript.forget(item);
                 self.edit(Edit::Delete { item });
             } else if heard.heard_bytes < heard.accepted_bytes || !heard.complete {
+                let unconfirmed = self.playback.unconfirmed().min(heard.heard_bytes);
+                self.tally.truncate_error(playing_time(unconfirmed));
                 self.edit(Edit::Truncate { item, heard_ms: item_ms });
             }
         }
@@ -1569,6 +1593,7 @@ impl Call {
         let response = active.response;
         self.playback.close_response(response);
         let answers = active.ask.as_ref().and_then(|ask| ask.answers);
+        self.note(Note::ResponseEnded { response, cancelled });
         let ended = Ended { response, answers, cancelled, said: active.said };
         self.memory.remember(ended, self.ending.goodbye.response());
         if cancelled && self.ending.goodbye.is_bound_to(response) {

@@ -290,6 +290,16 @@ pub enum Note {
         request: RequestId,
         reason: Reason,
     },
+    /// The model began a response: to what we asked for, or (no reason) by itself (R1).
+    ResponseBegan {
+        response: ResponseId,
+        reason: Option<Reason>,
+    },
+    /// Nothing more of this response is accepted; what was accepted may still play (R6).
+    ResponseEnded {
+        response: ResponseId,
+        cancelled: bool,
+    },
     /// The agent began to be heard: the first audio of this response was accepted (R5).
     AgentStarted {
         response: ResponseId,
@@ -341,6 +351,7 @@ pub enum Note {
     AlreadyEnded,
     ToolStarted {
         call: ToolCallId,
+        response: ResponseId,
     },
     ToolFinished {
         call: ToolCallId,

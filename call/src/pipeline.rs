@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::config::CallConfig;
 use crate::time::CallTime;
 
@@ -43,7 +45,8 @@ pub struct Line {
 }
 
 /// Who keeps the caller waiting.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Verdict {
     Fine,
     /// Its audio comes slower than it is heard.
@@ -55,7 +58,8 @@ pub enum Verdict {
 }
 
 /// A queue that has grown past what is usual (O1).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Queue {
     /// Agent audio that waits to be sent.
     Agent,

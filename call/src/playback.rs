@@ -56,6 +56,9 @@ pub struct Playback {
     kept: u64,
     /// Frames ever sent.
     frames_sent: u64,
+    /// At the last `clear`, as long as nothing was sent since: how much of what counts as heard rests on the clock,
+    /// without a mark that says so.
+    unconfirmed: u64,
 }
 
 /// A stretch of one item's audio, contiguous at the driver.
@@ -243,6 +246,7 @@ impl Playback {
         };
         // The first frame of an utterance is marked at once, so that the clock starts right.
         let first = self.in_flight.is_empty() || self.hearing_end() < now;
+        self.unconfirmed = 0;
         self.sent += u64::from(audio_bytes);
         self.frames_sent += u64::from(played_bytes.div_ceil(FRAME_BYTES));
         self.bytes_since_mark = if first { u32::MAX } else { self.bytes_since_mark.saturating_add(played_bytes) };
@@ -315,6 +319,7 @@ impl Playback {
             return false;
         }
         let heard = self.heard(now);
+        self.unconfirmed = heard - self.confirmed;
         self.epoch += 1;
         self.in_flight.clear();
         self.bytes_since_mark = 0;
@@ -395,6 +400,17 @@ impl Playback {
         let frames = u32::try_from((self.accepted - self.sent).div_ceil(u64::from(FRAME_BYTES))).unwrap_or(u32::MAX);
         let paced = frames.min(config.queue_frames);
         (paced, frames - paced)
+    }
+
+    /// Bytes that counted as heard at the last `clear` without a mark to show for it: at most so far is what was said
+    /// to be heard from what was.
+    pub fn unconfirmed(&self) -> u64 {
+        self.unconfirmed
+    }
+
+    /// Bytes sent and not heard.
+    pub fn unplayed_bytes(&self, now: CallTime) -> u64 {
+        self.sent - self.heard(now)
     }
 
     /// Bytes accepted and not heard.
@@ -514,6 +530,8 @@ impl Playback {
             paused,
             kept,
             frames_sent: _,
+            // For the record.
+            unconfirmed: _,
         } = self;
         // Places count from what was confirmed, positions at the driver from what it keeps.
         print.put((*accepted - *confirmed, *sent - *confirmed, *paused));

@@ -57,7 +57,17 @@ pub struct Interruptions {
     pub back_channel: u32,
 }
 
-/// Latencies in ms, one entry per occasion, oldest first, at most 512 of each.
+/// What a call has counted so far: cheap to ask for while it goes on. Meanings as in [`Summary`].
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    pub audio_in: u64,
+    pub audio_out: u64,
+    pub frames_sent: u64,
+    pub dropped: BTreeMap<DropReason, u64>,
+}
+
+/// Latencies in ms, one entry per occasion, oldest first, at most 512 of each. The core fills the first four; the rest
+/// is measured at the sockets and from the recording, by whoever drives the call.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize)]
 pub struct Latency {
     /// Carrier `start` → first frame sent.
@@ -66,6 +76,30 @@ pub struct Latency {
     pub model_first_audio: Vec<u32>,
     /// End of caller speech as the model reports it → first frame sent.
     pub response_latency: Vec<u32>,
+    /// Where an item was truncated minus how much of it marks had confirmed as heard: an upper bound of the error.
+    pub truncate_error: Vec<u32>,
+    /// The caller's last loud sample → the agent's first one, in the recording.
+    pub voice_to_voice: Vec<u32>,
+    /// Speech over the agent's reported → `clear` written to the carrier's socket.
+    pub barge_in_stop: Vec<u32>,
+    /// Stretches of more than 3 s in which nobody spoke.
+    pub dead_air: Vec<u32>,
+    /// The carrier's message read → the message to the model written; the model's audio read → its first frame written
+    /// to the carrier.
+    pub relay_to_model: Spread,
+    pub relay_to_carrier: Spread,
+    /// Between two audio messages to the carrier, the second of which waited when the first went.
+    pub tx_gap: Spread,
+    /// Audio sent and not heard yet, looked at every 3 s while the agent speaks.
+    pub playout_lag: Spread,
+}
+
+/// What came out of many measurements of one kind, in µs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize)]
+pub struct Spread {
+    pub count: u64,
+    pub mean_us: u64,
+    pub max_us: u64,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize)]

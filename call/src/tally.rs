@@ -22,7 +22,7 @@ pub struct Tally {
 }
 
 /// Tool runs and latencies kept for the record; a call that has more has told its story.
-const SAMPLES_MAX: usize = 512;
+pub const SAMPLES_MAX: usize = 512;
 
 impl Tally {
     pub fn dropped(&mut self, reason: DropReason) {
@@ -37,6 +37,11 @@ impl Tally {
     /// The caller was answered this long after they stopped.
     pub fn response_latency(&mut self, after: Duration) {
         sample(&mut self.latency.response_latency, after);
+    }
+
+    /// An item was truncated at a moment that marks had confirmed all but this much before.
+    pub fn truncate_error(&mut self, at_most: Duration) {
+        sample(&mut self.latency.truncate_error, at_most);
     }
 
     /// A frame was sent this long after the stream's beginning; the first counts.

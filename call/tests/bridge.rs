@@ -42,7 +42,7 @@ impl Shell {
     fn drain(&mut self) {
         while let Some(effect) = self.bridge.poll() {
             match effect {
-                Effect::ToCarrier(text) => self.to_carrier.push(text.to_owned()),
+                Effect::ToCarrier(_, text) => self.to_carrier.push(text.to_owned()),
                 Effect::ToModel(text) => self.to_model.push(text.to_owned()),
                 Effect::Do(id, command) => self.commands.push((id, command)),
                 Effect::RecordAgent { at, audio } => self.agent.push((at, audio.to_vec())),

@@ -121,3 +121,51 @@ fn o4_what_a_goodbye_waits_for_is_noted() {
     scene.until(2.1);
     scene.noted("GoodbyeWaits { waits_for: \"its last frame to be heard\" }");
 }
+
+/// Breaks when marks that came back are not taken off, or the clock's part is not counted.
+#[test]
+fn a7_how_much_of_a_truncation_rests_on_the_clock_is_told() {
+    let interrupted = |mut scene: Scene| {
+        scene.when(1.0, committed(I1));
+        scene.model_says(1.0, Q2, R1, A1, 10_000);
+        scene.when(2.05, speech_started(I2));
+        scene.until(4.0);
+        scene.call.summary().latency.truncate_error
+    };
+    // No mark ever came back: all that counts as heard does so by the clock.
+    assert_eq!(interrupted(Scene::ready(config())), [1_050]);
+    // One came back for every 100 ms that were heard.
+    let by_marks = interrupted(Scene::with_carrier(config()));
+    assert!(by_marks.len() == 1 && by_marks[0] <= 100, "{by_marks:?}");
+}
+
+/// Breaks when a response is not said to begin, to end, or to be cancelled; or what for.
+#[test]
+fn r1_the_life_of_a_response_is_noted() {
+    let mut scene = Scene::ready(config());
+    scene.when(1.0, committed(I1));
+    scene.when(1.1, created(R1, Q2));
+    scene.noted("ResponseBegan { response: r1, reason: Some(CallerTurn) }");
+    scene.when(1.2, audio(R1, A1, 300));
+    scene.not_noted("ResponseEnded");
+    scene.when(1.3, done(R1));
+    scene.noted("ResponseEnded { response: r1, cancelled: false }");
+    scene.when(3.0, created_by_itself(R2));
+    scene.noted("ResponseBegan { response: r2, reason: None }");
+    scene.when(3.1, done_cancelled(R2));
+    scene.noted("ResponseEnded { response: r2, cancelled: true }");
+}
+
+/// Breaks when what is told while the call goes on is not what is told at its end.
+#[test]
+fn o2_counts_so_far_are_those_of_the_summary() {
+    let mut scene = answering(config());
+    scene.when(1.2, audio(R1, A1, 1_000));
+    scene.when(1.3, audio(R2, A2, 1_000));
+    scene.until(3.0);
+    let (counts, summary) = (scene.call.counts(), scene.call.summary());
+    assert_eq!((counts.audio_in, counts.audio_out), (summary.audio_in, 1));
+    assert_eq!((counts.frames_sent, &counts.dropped), (50, &summary.dropped));
+    assert_eq!(counts.dropped.values().sum::<u64>(), 1);
+    assert_eq!(scene.call.playout_lag(), ms(0));
+}

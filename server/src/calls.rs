@@ -15,8 +15,10 @@ use tokio::time::Instant;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::driver::{Driver, Ended, Mail, Setup};
-use crate::record::{CallFacts, CallRecord, CarrierRecording, Folder, Recorder, TRACE, Tracer};
+use crate::driver::{Driver, Ended, Mail, Onlookers, Setup};
+use crate::metrics::{Measure, Measured, Metrics, Rejected, name_of};
+use crate::record::{CallFacts, CallRecord, CarrierRecording, Folder, Recorded, Recorder, TRACE, Tracer};
+use crate::spans::{Span, Spans};
 use crate::store::Store;
 
 /// Messages to a call from outside its sockets: a handful in a whole call, so a full box is a call that hangs.
@@ -57,6 +59,8 @@ pub struct Calls {
     state: Arc<Mutex<State>>,
     changes: watch::Sender<u64>,
     events: broadcast::Sender<CallEvent>,
+    metrics: Metrics,
+    spans: Option<mpsc::Sender<Span>>,
     max_calls: usize,
     token_max: Duration,
     data: PathBuf,
@@ -169,8 +173,14 @@ impl Calls {
     pub(crate) fn new(max_calls: usize, token_max: Duration, data: PathBuf) -> Self {
         let (changes, _) = watch::channel(0);
         let (events, _) = broadcast::channel(EVENTS_MAX);
-        let (store, rewriting) = (None, Arc::default());
-        Calls { state: Arc::default(), changes, events, max_calls, token_max, data, store, rewriting }
+        let (store, rewriting, metrics, spans) = (None, Arc::default(), Metrics::default(), None);
+        Calls { state: Arc::default(), changes, events, metrics, spans, max_calls, token_max, data, store, rewriting }
+    }
+
+    /// Calls that begin from now on put their spans there.
+    #[cfg(feature = "otel")]
+    pub(crate) fn export_spans_to(&mut self, spans: mpsc::Sender<Span>) {
+        self.spans = Some(spans);
     }
 
     /// The same, kept in this store too.
@@ -230,6 +240,11 @@ impl Calls {
         Folder::of(&self.data, id).path().to_owned()
     }
 
+    /// What was measured in all calls so far.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// Whether one more call would be admitted.
     pub(crate) fn has_room(&self) -> bool {
         self.live() < self.max_calls
@@ -259,6 +274,7 @@ impl Calls {
         let answered = Answered { call_sid: facts.call_sid.clone(), delivery, answer: answer.clone() };
         if !admitted {
             state.remember(answered);
+            self.metrics.rejected(Rejected::Busy);
             return Ok(Announced::Again { answer });
         }
         let (sender, mail) = mpsc::channel(MAIL_MAX);
@@ -451,11 +467,15 @@ impl Calls {
     /// Runs a call to its end and keeps what it leaves.
     pub(crate) async fn run(self, call: NewCall, setup: Setup) {
         let NewCall { facts, mail } = call;
+        let active = self.metrics.call_began(&facts.agent);
         let span = tracing::info_span!("call", id = %facts.id);
         let record = self.drive(&facts, mail, setup).instrument(span.clone()).await;
-        span.in_scope(|| tracing::info!(reason = ?record.ended_reason, by = ?record.ended_by, "call ended"));
 
         self.write(&record).await;
+        // The last line of a call (O4).
+        let (ended_reason, ended_by) = (name_of(record.ended_reason), name_of(record.ended_by));
+        span.in_scope(|| tracing::info!(ended_reason, ended_by, "call ended"));
+        drop(active);
         if self.finish(record) {
             self.write_again(facts.id).await;
         }
@@ -486,14 +506,16 @@ impl Calls {
         // A task of its own, so that a panic costs this call and no other.
         let its_facts = facts.clone();
         let events = self.events.clone();
-        let driver = async move { Driver::new(&its_facts, setup, mail, recorder, tracer, events).run().await };
+        let onlookers = Onlookers { metrics: self.metrics.clone(), spans: Spans::new(facts, self.spans.clone()) };
+        let driver =
+            async move { Driver::new(&its_facts, setup, mail, recorder, tracer, events, onlookers).run().await };
         let driver = tokio::spawn(driver.in_current_span());
-        let ended = driver.await.unwrap_or_else(|error| {
+        let mut ended = driver.await.unwrap_or_else(|error| {
             tracing::error!(%error, "the call failed: a bug in Patchcord, please report it");
             Ended { reason: EndReason::Fault, summary: Summary::default(), answered_at: None, abandoned: 0 }
         });
 
-        let (recording, traced) = match tokio::time::timeout(WRITERS_MAX, writers).await {
+        let (recorded, traced) = match tokio::time::timeout(WRITERS_MAX, writers).await {
             Ok(Ok(Ok((recording, traced)))) => {
                 (written(recording, "the recording").flatten(), written(traced, "the trace") == Some(true))
             }
@@ -506,6 +528,17 @@ impl Calls {
                 (None, false)
             }
         };
+        let recording = recorded.map(|Recorded { recording, voice_to_voice }| {
+            let mut measured = Measured::default();
+            for answer in &voice_to_voice {
+                measured.of(Measure::VoiceToVoice).add(answer.as_secs_f64());
+            }
+            self.metrics.measured(&measured);
+            ended.summary.latency.voice_to_voice =
+                voice_to_voice.iter().map(|answer| answer.as_millis() as u32).collect();
+            recording
+        });
+        self.metrics.call_ended(&facts.agent, ended.reason, ended.reason.by());
         CallRecord {
             version: CallRecord::VERSION,
             facts: facts.clone(),

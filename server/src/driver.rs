@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::extract::ws::WebSocket;
 use call::bridge::{Bridge, Effect, Wants};
 use call::config::{CallConfig, OnMachine};
+use call::pipeline::Line;
 use call::wire::openai::close_is_fatal;
 use call::{
     CallStatus, CallTime, CarrierInput, Command, CommandId, EndReason, Epoch, Input, ModelInput, Note, Outcome, Summary,
@@ -25,9 +26,12 @@ use crate::calls::{CallEvent, Happening};
 use crate::carrier::CarrierSocket;
 use crate::commands::Commands;
 use crate::log;
+use crate::meter::{Meter, Source};
+use crate::metrics::Metrics;
 use crate::model::{Endpoint, ModelConnection, ModelSocket, Refused};
 use crate::record::{CallFacts, Recorder, Tracer};
 use crate::socket::Received;
+use crate::spans::Spans;
 
 /// What helper tasks get at the end of a call (L8).
 const WIND_DOWN: Duration = Duration::from_secs(1);
@@ -59,6 +63,12 @@ pub(crate) struct Setup {
     pub socket_backlog_max: usize,
     /// Outbound: what whoever placed the call wants done about a machine.
     pub on_machine: OnMachine,
+}
+
+/// Who looks on.
+pub(crate) struct Onlookers {
+    pub metrics: Metrics,
+    pub spans: Spans,
 }
 
 /// What a call came to.
@@ -102,6 +112,10 @@ struct Shell {
     events: broadcast::Sender<CallEvent>,
     /// Of this round, to be told to them.
     noted: Vec<Note>,
+    meter: Meter,
+    spans: Spans,
+    /// Noted in this round, and to be measured with what the bridge knows (O2).
+    line: Option<Line>,
     /// To be logged, with what the bridge knows of the stream (O5).
     media_started: bool,
     answered_at: Option<Timestamp>,
@@ -123,6 +137,7 @@ impl Driver {
         recorder: Recorder,
         tracer: Tracer,
         events: broadcast::Sender<CallEvent>,
+        onlookers: Onlookers,
     ) -> Self {
         let agent = setup.agent;
         let config = CallConfig { on_machine: setup.on_machine, ..agent.call_config() };
@@ -150,6 +165,9 @@ impl Driver {
             to_tell: VecDeque::new(),
             events,
             noted: Vec::new(),
+            meter: Meter::new(onlookers.metrics),
+            spans: onlookers.spans,
+            line: None,
             media_started: false,
             answered_at: None,
             ended: None,
@@ -186,8 +204,11 @@ impl Driver {
                 () = sleep_until(due.unwrap_or(now + FAR)) => {}
             }
         };
+        self.shell.spans.ended(reason);
+        let ended_at = Instant::now();
         let abandoned = self.shell.wind_down().await;
-        let summary = self.bridge.summary();
+        let mut summary = self.bridge.summary();
+        summary.latency = self.shell.meter.end(self.bridge.call(), ended_at);
         Ended { reason, summary, answered_at: self.shell.answered_at, abandoned }
     }
 
@@ -200,13 +221,19 @@ impl Driver {
             if std::mem::take(&mut self.shell.media_started) {
                 tracing::info!(stream_known = self.bridge.stream_sid().is_some(), "media started");
             }
+            if let Some(line) = self.shell.line.take() {
+                self.shell.meter.line(&line, self.bridge.call());
+            }
             self.tell_observers();
             if self.shell.ended.is_some() {
                 return self.shell.ended;
             }
-            let input = self.shell.to_tell.pop_front()?;
+            let Some(input) = self.shell.to_tell.pop_front() else { break };
             self.tell(input);
         }
+        self.shell.meter.handled(self.bridge.call());
+        self.shell.measure_written();
+        None
     }
 
     fn tell_observers(&mut self) {
@@ -231,6 +258,7 @@ impl Driver {
     fn carrier_said(&mut self, received: Received<axum::extract::ws::Utf8Bytes>) {
         match received {
             Received::Text(text) => {
+                self.shell.meter.received(Source::Carrier, Instant::now());
                 let now = self.now();
                 self.bridge.handle_carrier(&text, now);
             }
@@ -245,6 +273,7 @@ impl Driver {
     fn model_said(&mut self, received: Received<tokio_tungstenite::tungstenite::Utf8Bytes>) {
         let fatal = match received {
             Received::Text(text) => {
+                self.shell.meter.received(Source::Model, Instant::now());
                 let now = self.now();
                 return self.bridge.handle_model(&text, now);
             }
@@ -314,8 +343,11 @@ const FAR: Duration = Duration::from_secs(3_600);
 impl Shell {
     fn perform(&mut self, effect: Effect<'_>) {
         match effect {
-            Effect::ToCarrier(text) => self.carrier.send(text),
-            Effect::ToModel(text) => self.model.send(text),
+            Effect::ToCarrier(what, text) => {
+                let stamp = self.meter.sends_to_carrier(what, Instant::now());
+                self.carrier.send(text, stamp);
+            }
+            Effect::ToModel(text) => self.model.send(text, self.meter.sends_to_model()),
             Effect::Do(id, command) => self.start(id, command),
             Effect::CloseCarrier => {
                 if self.close_carrier() {
@@ -337,6 +369,11 @@ impl Shell {
                     }
                 }
                 log::note(&note);
+                self.meter.note(&note, Instant::now());
+                self.spans.note(&note);
+                if let Note::Pipeline(line) = note {
+                    self.line = Some(line);
+                }
                 if self.events.receiver_count() > 0 {
                     self.noted.push(note);
                 }
@@ -364,7 +401,7 @@ impl Shell {
                 let start = commands.start_recording(self.call_sid.clone());
                 self.helpers.spawn(async move { Finished::Done(id, start.await) });
             }
-            Command::RunTool { name, arguments, .. } => {
+            Command::RunTool { call, name, arguments } => {
                 let refused = |why: &str| Input::Done(id, Outcome::ToolFailed(why.to_owned()));
                 let Some(tool) = self.agent.tools.iter().find(|tool| tool.name == name) else {
                     return self.to_tell.push_back(refused("There is no such tool."));
@@ -372,9 +409,16 @@ impl Shell {
                 if self.tools.len() >= TOOLS_MAX {
                     return self.to_tell.push_back(refused("Too many tools are running. Try again later."));
                 }
+                self.spans.tool_named(call, &name);
                 let run = commands.run_tool(tool.clone(), self.id, arguments, self.tool_timeout);
                 self.tools.spawn(async move { Finished::Done(id, run.await) });
             }
+        }
+    }
+
+    fn measure_written(&mut self) {
+        while let Some((stamp, after)) = self.carrier.next_written().or_else(|| self.model.next_written()) {
+            self.meter.written(stamp.measure, after);
         }
     }
 

@@ -16,13 +16,19 @@ mod fetch;
 mod http;
 pub mod init;
 pub mod log;
+mod meter;
+mod metrics;
 mod model;
 mod outbound;
 pub mod record;
 pub mod replay;
+mod samples;
 mod socket;
+mod spans;
 mod stop;
 mod store;
+#[cfg(feature = "otel")]
+mod telemetry;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -74,6 +80,8 @@ pub struct Server {
     app: Arc<App>,
     listener: TcpListener,
     address: SocketAddr,
+    #[cfg(feature = "otel")]
+    telemetry: Option<telemetry::Telemetry>,
 }
 
 impl Server {
@@ -90,7 +98,24 @@ impl Server {
         let database =
             config.database.as_ref().map_or_else(|| config.data.join(store::FILE), |database| database.0.clone());
         let store = Store::new(&database, &config.data);
-        let calls = Calls::new(config.max_calls, config.twilio.token_max, config.data.clone()).kept_in(store.clone());
+        #[cfg_attr(not(feature = "otel"), expect(unused_mut, reason = "only spans change it"))]
+        let mut calls =
+            Calls::new(config.max_calls, config.twilio.token_max, config.data.clone()).kept_in(store.clone());
+        #[cfg(feature = "otel")]
+        let telemetry = match &config.otlp_endpoint {
+            Some(endpoint) => Some(telemetry::Telemetry::start(endpoint, client.clone())?),
+            None => None,
+        };
+        #[cfg(feature = "otel")]
+        if let Some(telemetry) = &telemetry {
+            calls.export_spans_to(telemetry.spans());
+        }
+        #[cfg(not(feature = "otel"))]
+        if config.otlp_endpoint.is_some() {
+            tracing::warn!(
+                "OTEL_EXPORTER_OTLP_ENDPOINT is set, but this build exports nothing: it lacks the feature otel"
+            );
+        }
         let commands = Commands::new(client, config.twilio.clone(), Some(&public_url));
         let app = App {
             outbound: Outbound::new(calls.clone(), commands.clone(), config.outbound.clone(), &public_url),
@@ -105,7 +130,13 @@ impl Server {
             instance: uuid::Uuid::now_v7().to_string(),
             config,
         };
-        Ok(Server { app: Arc::new(app), listener, address })
+        Ok(Server {
+            app: Arc::new(app),
+            listener,
+            address,
+            #[cfg(feature = "otel")]
+            telemetry,
+        })
     }
 
     /// Where it listens.
@@ -123,7 +154,7 @@ impl Server {
     /// # Errors
     /// If the listener breaks.
     pub async fn run(self, stops: impl Stream<Item = ()>) -> anyhow::Result<()> {
-        let Server { app, listener, address } = self;
+        let Server { app, listener, address, .. } = self;
         app.store.open().await?;
         tracing::info!("audio settings: {}", app.config.audio_settings());
         tracing::info!(%address, public_url = %app.public_url, agents = app.config.agents.len(), "listening");
@@ -135,6 +166,10 @@ impl Server {
             Either::Right(((), _)) => {}
         }
         app.store.close().await;
+        #[cfg(feature = "otel")]
+        if let Some(telemetry) = self.telemetry {
+            telemetry.finish().await;
+        }
         Ok(())
     }
 }

@@ -1,26 +1,44 @@
 //! What goes to the log, and how much of it. Numbers and words of callers never do (O4).
+//!
+//! *Minimal* has the decisions and the warnings, *verbose* also how a call came to them: each request for a response
+//! (R4), what a goodbye waits for (H2), the pipeline (O2). Nothing is logged for a frame in either (A5).
 
 use call::Note;
+use call::pipeline::Line;
 use tracing_subscriber::EnvFilter;
 
-/// Starts logging to standard error. `minimal` (the default) has decisions and warnings, `verbose` all that a call
-/// notes; anything else is a tracing filter.
+use crate::metrics::name_of;
+
+/// Below `debug`, which is ours in verbose mode, everybody else only warns.
+const MINIMAL: &str = "warn,patchcord=info";
+const VERBOSE: &str = "warn,patchcord=debug";
+
+/// Starts logging to standard error, as `PATCHCORD_LOG` says.
 ///
 /// # Errors
-/// If the filter is none.
+/// If that is neither a mode nor a filter.
 pub fn init(env: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<()> {
-    let filter = match env("PATCHCORD_LOG").as_deref() {
-        // The old names: DEBUG=1 was the quiet mode.
-        None if env("DEBUG").as_deref() == Some("0") => "warn,patchcord=debug".to_owned(),
-        None | Some("minimal" | "") => "warn,patchcord=info".to_owned(),
-        Some("verbose") => "warn,patchcord=debug".to_owned(),
-        Some(filter) => filter.to_owned(),
-    };
-    let filter = EnvFilter::try_new(&filter).map_err(|error| {
-        anyhow::anyhow!("PATCHCORD_LOG: {error}; use minimal, verbose or a filter such as patchcord=debug")
-    })?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter(env)?).with_writer(std::io::stderr).init();
     Ok(())
+}
+
+/// What is logged: `PATCHCORD_LOG` is `minimal` (the default), `verbose` or a tracing filter. `DEBUG=1` and `DEBUG=0` are
+/// the old names of the first two; a set `PATCHCORD_LOG` wins.
+///
+/// # Errors
+/// If it is none of these.
+pub fn filter(env: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<EnvFilter> {
+    let asked = env("PATCHCORD_LOG").filter(|asked| !asked.is_empty());
+    let filter = match (asked.as_deref(), env("DEBUG").as_deref()) {
+        (Some("minimal"), _) => MINIMAL,
+        (Some("verbose"), _) => VERBOSE,
+        (Some(filter), _) => filter,
+        (None, Some("0")) => VERBOSE,
+        (None, _) => MINIMAL,
+    };
+    EnvFilter::try_new(filter).map_err(|error| {
+        anyhow::anyhow!("PATCHCORD_LOG: {error}; use minimal, verbose or a filter such as patchcord=debug")
+    })
 }
 
 /// One thing that a call noted, inside the call's span.
@@ -30,21 +48,35 @@ pub(crate) fn note(note: &Note) {
         Note::MediaStarted => {}
         Note::ModelReady { epoch } => tracing::debug!(%epoch, "model ready"),
         Note::ModelLost { epoch, fatal } => tracing::warn!(%epoch, fatal, "model lost"),
-        Note::GoodbyeWanted { why } => tracing::info!(?why, "goodbye wanted"),
-        Note::GoodbyePending { response } => tracing::info!(?response, "farewell detected"),
+        Note::GoodbyeWanted { why } => tracing::info!(why = name_of(why), "goodbye wanted"),
+        Note::GoodbyePending { response } => tracing::info!(response = response.map(|id| id.0), "farewell detected"),
         Note::GoodbyeWithdrawn => tracing::info!("goodbye withdrawn"),
-        Note::GoodbyeDone { via } => tracing::info!(?via, "goodbye executed"),
-        Note::HangingUp { reason, attempt } => tracing::info!(?reason, attempt, "hanging up"),
+        Note::GoodbyeDone { via } => tracing::info!(via = name_of(via), "goodbye executed"),
+        Note::HangingUp { reason, attempt } => tracing::info!(reason = name_of(reason), attempt, "hanging up"),
         Note::Collided { request, reason } => {
-            tracing::warn!(%request, ?reason, "response collided, will be asked for again")
+            tracing::warn!(%request, reason = name_of(reason), "response collided, will be asked for again");
         }
         Note::ModelComplained { request, error } => tracing::warn!(?request, ?error, "the model complained"),
-        Note::Backlog { queue, waiting, line } => {
-            tracing::warn!(?queue, waiting_ms = waiting.as_millis() as u64, ?line, "backlog");
-        }
+        Note::Backlog { queue, waiting, line } => backlog(name_of(queue), waiting.as_millis() as u64, line),
         Note::Odd(what) => tracing::warn!(what, "odd"),
-        Note::Asking { .. }
-        | Note::NotAsking { .. }
+        Note::Asking { request, reason, previous, agent_speaking, tx_queue, out_queue } => tracing::debug!(
+            %request,
+            reason = name_of(reason),
+            previous = previous.map(|id| id.0),
+            agent_speaking,
+            tx_q = tx_queue,
+            out_q = out_queue,
+            "asking for a response"
+        ),
+        Note::NotAsking { reason, guard, waits } => {
+            tracing::debug!(reason = name_of(reason), guard = name_of(guard), waits, "not asking for a response");
+        }
+        Note::GoodbyeWaits { waits_for } => tracing::debug!(waits_for, "the goodbye waits"),
+        Note::Pipeline(line) => pipeline(line),
+        // One for each frame, if it comes to the worst; counted in the record and in the metrics.
+        Note::Dropped { .. } => tracing::trace!(?note),
+        Note::ResponseBegan { .. }
+        | Note::ResponseEnded { .. }
         | Note::AgentStarted { .. }
         | Note::AgentStopped { .. }
         | Note::CallerStarted
@@ -53,12 +85,72 @@ pub(crate) fn note(note: &Note) {
         | Note::Held
         | Note::Resumed { .. }
         | Note::Interrupted { .. }
-        | Note::Dropped { .. }
-        | Note::Pipeline(_)
-        | Note::GoodbyeWaits { .. }
         | Note::AlreadyEnded
         | Note::ToolStarted { .. }
         | Note::ToolFinished { .. }
         | Note::Dtmf => tracing::debug!(?note),
+    }
+}
+
+/// O2; the call is in the span.
+fn pipeline(line: &Line) {
+    let Line { tx_queue, out_queue, frames, tx_fps, ws_block_ms, delta_rate, speaking, verdict } = *line;
+    tracing::debug!(
+        tx_q = tx_queue,
+        out_q = out_queue,
+        tx_fps,
+        frames,
+        ws_block_ms,
+        delta_rate,
+        speaking,
+        verdict = name_of(verdict),
+        "pipeline"
+    );
+}
+
+/// O1: with the full context of the line, in every mode.
+fn backlog(queue: String, waiting_ms: u64, line: &Line) {
+    let Line { tx_queue, out_queue, frames, tx_fps, ws_block_ms, delta_rate, speaking, verdict } = *line;
+    tracing::warn!(
+        queue,
+        waiting_ms,
+        tx_q = tx_queue,
+        out_q = out_queue,
+        tx_fps,
+        frames,
+        ws_block_ms,
+        delta_rate,
+        speaking,
+        verdict = name_of(verdict),
+        "backlog"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(set: &[(&str, &str)]) -> String {
+        let env = |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        filter(&env).unwrap().to_string()
+    }
+
+    #[test]
+    fn o4_the_old_names_are_the_new_ones() {
+        let minimal = said(&[("PATCHCORD_LOG", "minimal")]);
+        let verbose = said(&[("PATCHCORD_LOG", "verbose")]);
+        assert!(minimal.contains("patchcord=info") && verbose.contains("patchcord=debug"));
+        assert_eq!(said(&[]), minimal);
+        assert_eq!(said(&[("PATCHCORD_LOG", "")]), minimal);
+        assert_eq!(said(&[("DEBUG", "1")]), minimal);
+        assert_eq!(said(&[("DEBUG", "0")]), verbose);
+        assert_eq!(said(&[("DEBUG", "0"), ("PATCHCORD_LOG", "minimal")]), minimal);
+        assert_eq!(said(&[("PATCHCORD_LOG", "patchcord=trace")]), "patchcord=trace");
+    }
+
+    #[test]
+    fn o4_a_filter_that_is_none_is_an_error_that_says_what_to_do() {
+        let error = filter(&|_| Some("patchcord=loud".to_owned())).unwrap_err().to_string();
+        assert!(error.contains("PATCHCORD_LOG") && error.contains("verbose"), "{error}");
     }
 }

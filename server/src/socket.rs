@@ -12,6 +12,8 @@ use std::time::Duration;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use tokio::time::Instant;
 
+use crate::meter::Stamp;
+
 /// Time for the last messages and the close frame to be written. After it, the connection is simply dropped.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
@@ -37,8 +39,12 @@ pub(crate) enum Received<T> {
 /// A socket that may not be there (yet, or any more).
 pub(crate) struct Socket<S, M> {
     connection: Option<S>,
-    /// Each with its length.
-    waiting: VecDeque<(M, usize)>,
+    /// Each with its length, and what is measured by it.
+    waiting: VecDeque<(M, usize, Option<Stamp>)>,
+    /// Of messages that the connection has taken, but not all of which it has written.
+    unwritten: Vec<Stamp>,
+    /// Of messages that were written, and how long that took.
+    written: Vec<(Stamp, Duration)>,
     waiting_bytes: usize,
     waiting_bytes_max: usize,
     overflowed: bool,
@@ -56,6 +62,8 @@ where
         Socket {
             connection: None,
             waiting: VecDeque::new(),
+            unwritten: Vec::new(),
+            written: Vec::new(),
             waiting_bytes: 0,
             waiting_bytes_max,
             overflowed: false,
@@ -72,8 +80,9 @@ where
         self.connection.is_some()
     }
 
-    /// Queues a message. Without a connection it goes nowhere: the call has been told, or is about to be.
-    pub(crate) fn send(&mut self, text: &str) {
+    /// Queues a message. Without a connection it goes nowhere: the call has been told, or is about to be. When it has
+    /// been written, [`Socket::next_written`] has its stamp.
+    pub(crate) fn send(&mut self, text: &str, stamp: Option<Stamp>) {
         if self.connection.is_none() {
             return;
         }
@@ -82,7 +91,12 @@ where
             self.overflowed = true;
             return;
         }
-        self.waiting.push_back((M::text(text), text.len()));
+        self.waiting.push_back((M::text(text), text.len(), stamp));
+    }
+
+    /// A message that was written, and how long after the beginning of its stamp.
+    pub(crate) fn next_written(&mut self) -> Option<(Stamp, Duration)> {
+        self.written.pop()
     }
 
     /// How long messages have waited for the peer to take them, since this was last asked (O2).
@@ -107,7 +121,7 @@ where
         let mut connection = closing.connection.take()?;
         Some(async move {
             let close = async {
-                for (message, _) in closing.waiting {
+                for (message, ..) in closing.waiting {
                     if connection.feed(message).await.is_err() {
                         return;
                     }
@@ -141,11 +155,12 @@ where
                 Poll::Pending => break,
                 Poll::Ready(Err(_)) => return Poll::Ready(Received::Lost("writing failed")),
                 Poll::Ready(Ok(())) => {
-                    let Some((message, len)) = self.waiting.pop_front() else { break };
+                    let Some((message, len, stamp)) = self.waiting.pop_front() else { break };
                     self.waiting_bytes -= len;
                     if connection.start_send_unpin(message).is_err() {
                         return Poll::Ready(Received::Lost("writing failed"));
                     }
+                    self.unwritten.extend(stamp);
                 }
             }
         }
@@ -154,6 +169,10 @@ where
             Poll::Ready(Ok(())) => true,
             Poll::Pending => false,
         };
+        if flushed && !self.unwritten.is_empty() {
+            let now = Instant::now();
+            self.written.extend(self.unwritten.drain(..).map(|stamp| (stamp, now - stamp.since)));
+        }
         if flushed && self.waiting.is_empty() {
             if let Some(since) = self.blocked_since.take() {
                 self.blocked += since.elapsed();
@@ -178,6 +197,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Measure;
     use std::pin::Pin;
 
     /// A peer that never reads, and says what it is given to say.
@@ -220,7 +240,7 @@ mod tests {
     async fn a_peer_that_takes_nothing_is_still_heard() {
         let mut socket = Socket::absent(100);
         socket.attach(Deaf(VecDeque::from(["ping", "hello"])));
-        socket.send("unread");
+        socket.send("unread", None);
         assert!(matches!(socket.receive().await, Received::Text(text) if text == "hello"));
     }
 
@@ -229,7 +249,7 @@ mod tests {
         let mut socket = Socket::absent(100);
         socket.attach(Deaf(VecDeque::from(["one", "two"])));
         assert_eq!(socket.take_blocked(), Duration::ZERO);
-        socket.send("unread");
+        socket.send("unread", None);
         socket.receive().await;
         tokio::time::advance(Duration::from_millis(300)).await;
         assert_eq!(socket.take_blocked(), Duration::from_millis(300));
@@ -238,13 +258,64 @@ mod tests {
         assert_eq!(socket.take_blocked(), Duration::from_millis(50));
     }
 
+    /// A peer that takes what it is given as long as there is room.
+    struct Narrow {
+        room: usize,
+    }
+
+    impl Stream for Narrow {
+        type Item = Result<String, ()>;
+        fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            Poll::Ready(Some(Ok("hello".to_owned())))
+        }
+    }
+
+    impl Sink<String> for Narrow {
+        type Error = ();
+        fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            if self.room > 0 { Poll::Ready(Ok(())) } else { Poll::Pending }
+        }
+        fn start_send(mut self: Pin<&mut Self>, _: String) -> Result<(), ()> {
+            self.room -= 1;
+            Ok(())
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_message_took_is_known_when_it_was_written_and_not_before() {
+        let stamp = |measure| Some(Stamp { measure, since: Instant::now() });
+        let mut socket = Socket::absent(100);
+        socket.attach(Narrow { room: 1 });
+        socket.send("one", stamp(Measure::RelayToCarrier));
+        socket.send("two", None);
+        socket.send("three", stamp(Measure::BargeInStop));
+        tokio::time::advance(Duration::from_millis(5)).await;
+        socket.receive().await;
+        let (written, after) = socket.next_written().unwrap();
+        assert_eq!((written.measure, after), (Measure::RelayToCarrier, Duration::from_millis(5)));
+        assert_eq!(socket.next_written(), None);
+
+        tokio::time::advance(Duration::from_millis(70)).await;
+        socket.connection.as_mut().unwrap().room = 9;
+        socket.receive().await;
+        let (written, after) = socket.next_written().unwrap();
+        assert_eq!((written.measure, after), (Measure::BargeInStop, Duration::from_millis(75)));
+        assert_eq!(socket.next_written(), None);
+    }
+
     #[tokio::test]
     async fn a_peer_that_lets_the_queue_fill_up_is_lost() {
         let mut socket = Socket::absent(10);
         socket.attach(Deaf(VecDeque::new()));
-        socket.send("0123456789");
+        socket.send("0123456789", None);
         assert!(!socket.overflowed);
-        socket.send("x");
+        socket.send("x", None);
         assert!(matches!(socket.receive().await, Received::Lost(_)));
         assert!(!socket.is_attached());
     }
@@ -253,7 +324,7 @@ mod tests {
     async fn closing_a_deaf_peer_ends() {
         let mut socket = Socket::absent(100);
         socket.attach(Deaf(VecDeque::new()));
-        socket.send("last words");
+        socket.send("last words", None);
         socket.close().expect("it was attached").await;
     }
 }

@@ -487,7 +487,7 @@ impl World {
                 self.after_end += 1;
             }
             match effect {
-                Effect::ToCarrier(text) => self.to_carrier.send(FromPeer::Text(text.to_owned()), now),
+                Effect::ToCarrier(_, text) => self.to_carrier.send(FromPeer::Text(text.to_owned()), now),
                 Effect::ToModel(text) => self.to_model.send(text.to_owned(), now),
                 Effect::CloseCarrier => {
                     self.carrier_open = false;

@@ -47,6 +47,8 @@ pub struct Config {
     /// Bytes that may wait to be written to one peer before its socket counts as lost. Beyond a minute of audio in
     /// either direction, a peer that takes nothing is not coming back.
     pub socket_backlog_max: usize,
+    /// Where spans go by OTLP, `http://collector:4318`. `None`: nowhere.
+    pub otlp_endpoint: Option<Url>,
     /// HTTP connections at once, those not counted that became media sockets.
     pub connections_max: usize,
     /// How long a connection may take for a request's head, from the answer before it on.
@@ -185,6 +187,7 @@ impl Default for Config {
             api_key: None,
             max_calls: 100,
             socket_backlog_max: 1 << 20,
+            otlp_endpoint: None,
             connections_max: 1_024,
             request_head_max: Duration::from_secs(30),
             drain_max: Duration::from_secs(60),

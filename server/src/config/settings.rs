@@ -42,6 +42,13 @@ pub(super) const SERVER: &[Setting<Config>] = &[
         |c| &mut c.database,
         "The database of records: `sqlite:FILE`. Unset: `patchcord.db` in the data folder.",
     ),
+    Server::variable(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        |c| &mut c.otlp_endpoint,
+        "Where traces go by OTLP (HTTP, protobuf), as `http://collector:4318`: a span for each call, turn, response and \
+         tool, without numbers or words.",
+    )
+    .schemes(&["http", "https"]),
     Server::new(
         "max_calls",
         |c| &mut c.max_calls,

@@ -80,6 +80,7 @@ fn routes() -> Vec<Route> {
         route("/api/v1/calls", Guard::Key, get(api::calls).post(api::place)),
         route("/api/v1/calls/{id}", Guard::Key, get(api::call)),
         route("/api/v1/calls/{id}/hangup", Guard::Key, post(api::hang_up)),
+        route("/metrics", Guard::Key, get(api::metrics)),
         route("/healthz", Guard::None, get(healthy)),
         route("/readyz", Guard::None, get(ready)),
     ]

@@ -22,6 +22,7 @@ use crate::agent::Agent;
 use crate::calls::{Announced, Announcement, NoStream};
 use crate::carrier;
 use crate::driver::{Mail, Setup};
+use crate::metrics::Rejected;
 use crate::model::Endpoint;
 use crate::outbound;
 use crate::record::{CallFacts, CarrierRecording, RecordingStatus};
@@ -45,9 +46,11 @@ pub(super) async fn voice(
     let to = form.get("To").or_else(|| form.get("Called")).unwrap_or_default();
     let twilio = &app.config.twilio;
     if app.draining.load(Ordering::Relaxed) {
+        app.calls.metrics().rejected(Rejected::Draining);
         return Ok(twiml::answer(twiml::instead(&twilio.busy)));
     }
     let Some(agent) = app.config.agent_for(to) else {
+        app.calls.metrics().rejected(Rejected::NoAgent);
         tracing::warn!("a call to a number that no agent answers; add it to an agent's `numbers`");
         return Ok(twiml::answer(twiml::instead(&twilio.unknown_number)));
     };

@@ -4,6 +4,7 @@ mod call_record;
 mod recorder;
 mod timeline;
 mod trace;
+mod voices;
 mod wav;
 
 use std::io;
@@ -13,8 +14,8 @@ use uuid::Uuid;
 
 pub use call_record::{CallFacts, CallRecord, CarrierRecording, RecordingStatus};
 pub(crate) use call_record::{direction_word, null_if_empty, rfc3339, rfc3339_or_null};
-pub(crate) use recorder::Recorder;
 pub use recorder::Recording;
+pub(crate) use recorder::{Recorded, Recorder};
 pub(crate) use trace::Tracer;
 
 const RECORD: &str = "call.json";

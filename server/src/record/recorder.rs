@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::timeline::{SETTLES_AFTER, Timeline};
+use super::voices::Voices;
 use super::wav;
 
 /// Between two writes.
@@ -56,10 +57,18 @@ pub struct Recording {
     pub unplaced_ms: u64,
 }
 
+/// A recording, and what was heard on it.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) struct Recorded {
+    pub recording: Recording,
+    /// From the caller's last loud sample to the agent's first one, of each answer.
+    pub voice_to_voice: Vec<Duration>,
+}
+
 impl Recorder {
     /// A recorder and the work of writing, which ends when the recorder is dropped. Nothing is written, and there is
     /// no recording, if the stream never begins.
-    pub(crate) fn new(path: PathBuf) -> (Self, impl Future<Output = io::Result<Option<Recording>>> + Send + 'static) {
+    pub(crate) fn new(path: PathBuf) -> (Self, impl Future<Output = io::Result<Option<Recorded>>> + Send + 'static) {
         let (events, inbox) = mpsc::channel(EVENTS_MAX);
         (Recorder { events, missed: 0 }, write(path, inbox))
     }
@@ -90,7 +99,7 @@ impl Recorder {
     }
 }
 
-async fn write(path: PathBuf, mut events: mpsc::Receiver<Event>) -> io::Result<Option<Recording>> {
+async fn write(path: PathBuf, mut events: mpsc::Receiver<Event>) -> io::Result<Option<Recorded>> {
     let origin = loop {
         match events.recv().await {
             Some(Event::Started(origin)) => break origin,
@@ -102,12 +111,14 @@ async fn write(path: PathBuf, mut events: mpsc::Receiver<Event>) -> io::Result<O
     file.write_all(&wav::unfinished_header()).await?;
 
     let mut timeline = Timeline::default();
+    let mut voices = Voices::default();
     let mut settled = Vec::new();
     let mut next_write = origin + WRITE_EVERY;
     loop {
         let now = Instant::now();
         if now >= next_write {
             timeline.settle(now - origin, &mut settled);
+            voices.hear(&settled);
             append(&mut file, &mut settled).await?;
             next_write = now + WRITE_EVERY;
         }
@@ -121,16 +132,18 @@ async fn write(path: PathBuf, mut events: mpsc::Receiver<Event>) -> io::Result<O
         }
     }
     timeline.finish(origin.elapsed(), &mut settled);
+    voices.hear(&settled);
     append(&mut file, &mut settled).await?;
 
     file.seek(SeekFrom::Start(0)).await?;
     file.write_all(&wav::finished_header(timeline.bytes())).await?;
     file.flush().await?;
-    Ok(Some(Recording {
+    let recording = Recording {
         file: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
         duration_ms: timeline.duration().as_millis() as u64,
         unplaced_ms: timeline.unplaced().as_millis() as u64,
-    }))
+    };
+    Ok(Some(Recorded { recording, voice_to_voice: voices.answers() }))
 }
 
 async fn append(file: &mut File, audio: &mut Vec<u8>) -> io::Result<()> {
@@ -162,7 +175,8 @@ mod tests {
         assert_eq!(so_far[4..8], [0xFF; 4]);
 
         drop(recorder);
-        let recording = work.await.unwrap().unwrap().unwrap();
+        let Recorded { recording, voice_to_voice } = work.await.unwrap().unwrap().unwrap();
+        assert!(voice_to_voice.is_empty(), "nobody answered");
         assert_eq!(recording, Recording { file: "recording.wav".into(), duration_ms: 2_000, unplaced_ms: 0 });
         let whole = std::fs::read(&path).unwrap();
         assert_eq!(whole.len(), wav::HEADER_LEN + 2_000 * 16);

@@ -43,6 +43,25 @@ impl Stage {
         change: impl FnOnce(&mut Config),
         session: impl Fn(&Opening) -> FakeModel + Send + Sync + 'static,
     ) -> Stage {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Stage::build(listener, settings, change, session).await
+    }
+
+    /// The same, with a listener of one's own.
+    pub async fn listening(
+        session: impl Fn(&Opening) -> FakeModel + Send + Sync + 'static,
+        listener: TcpListener,
+        change: impl FnOnce(&mut Config),
+    ) -> Stage {
+        Stage::build(listener, Settings::default(), change, session).await
+    }
+
+    async fn build(
+        listener: TcpListener,
+        settings: Settings,
+        change: impl FnOnce(&mut Config),
+        session: impl Fn(&Opening) -> FakeModel + Send + Sync + 'static,
+    ) -> Stage {
         let carrier = FakeTwilio::start(settings.clone()).await.unwrap();
         let model = ModelServer::start("key", session).await.unwrap();
         let data = tempfile::tempdir().unwrap();
@@ -55,7 +74,6 @@ impl Stage {
         config.twilio.verify = Verify::Always;
         config.agents[0].greeting = Some("Hello.".to_owned());
         change(&mut config);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Server::new(config, listener).unwrap();
         let (calls, base) = (server.calls(), format!("http://{}", server.address()));
         let (stop, stops) = mpsc::unbounded_channel();

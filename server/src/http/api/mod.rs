@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::App;
 use super::problem::Problem;
+use crate::metrics;
 use crate::outbound::Progress;
 use crate::record::CallFacts;
 
@@ -96,6 +97,14 @@ pub(super) async fn hang_up(
             Err(Problem::new(StatusCode::CONFLICT, "The call has ended already."))
         }
         None => Err(unknown_call()),
+    }
+}
+
+/// What was measured so far, for Prometheus. Served like the API: what a server does is nobody else's business.
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    match app.calls.metrics().encode() {
+        Ok(text) => Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()),
+        Err(_) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "The metrics could not be written.")),
     }
 }
 
