@@ -260,7 +260,9 @@ async fn unused() -> SocketAddr {
 }
 
 async fn running(world: &World) -> SocketAddr {
-    let mut config = Config { data: world.folder.path().to_owned(), ..Config::default() };
+    // Two servers have two databases.
+    let data = tempfile::tempdir_in(world.folder.path()).unwrap().keep();
+    let mut config = Config { data, ..Config::default() };
     config.twilio.verify = Verify::UnlessLoopback;
     let server = Server::new(config, TcpListener::bind("127.0.0.1:0").await.unwrap()).unwrap();
     let address = server.address();

@@ -360,8 +360,9 @@ fn n12_every_setting_of_an_agent_does_something_and_every_limit_of_a_call_is_one
     assert!(count > 60, "{count}");
     let all: BTreeSet<String> = call.as_object().unwrap().keys().cloned().collect();
     let not: Vec<&str> = all.difference(&changed).map(String::as_str).collect();
-    // Abilities are the model's, and the clips' lengths come of the clips.
-    assert_eq!(not, ["abilities", "clips"]);
+    // Abilities are the model's, the clips' lengths come of the clips, and what is done about a machine is said with each
+    // call that is placed.
+    assert_eq!(not, ["abilities", "clips", "on_machine"]);
 }
 
 #[test]

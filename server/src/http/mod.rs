@@ -144,8 +144,11 @@ mod tests {
     /// Somebody on the internet.
     const STRANGER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 5_555);
 
-    async fn open_to_strangers(change: impl FnOnce(&mut Config)) -> TowerToHyperService<Router> {
-        let mut config = Config::default();
+    async fn open_to_strangers(
+        data: &std::path::Path,
+        change: impl FnOnce(&mut Config),
+    ) -> TowerToHyperService<Router> {
+        let mut config = Config { data: data.to_owned(), ..Config::default() };
         config.twilio.verify = Verify::UnlessLoopback;
         config.twilio.account_sid = Some("AC1".to_owned());
         config.twilio.auth_token = Some(Secret::new("token"));
@@ -153,6 +156,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut server = crate::Server::new(config, listener).unwrap();
         Arc::get_mut(&mut server.app).expect("nobody else has it yet").on_loopback = false;
+        server.app.store.open().await.unwrap();
         TowerToHyperService::new(router(server.app))
     }
 
@@ -171,8 +175,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_stranger_gets_an_answer_from_health_only() {
-        let keyless = open_to_strangers(|_| {}).await;
-        let locked = open_to_strangers(|config| config.api_key = Some(Secret::new("key"))).await;
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let keyless = open_to_strangers(one.path(), |_| {}).await;
+        let locked = open_to_strangers(other.path(), |config| config.api_key = Some(Secret::new("key"))).await;
         let upgrade = [
             ("connection", "upgrade"),
             ("upgrade", "websocket"),

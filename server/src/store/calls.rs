@@ -92,7 +92,8 @@ pub(super) async fn put(connection: &mut SqliteConnection, row: &Row) -> sqlx::R
                        ON CONFLICT (id) DO UPDATE SET call_sid = excluded.call_sid, \
                        answered_ms = excluded.answered_ms, ended_ms = excluded.ended_ms, \
                        ended_reason = excluded.ended_reason, ended_by = excluded.ended_by, record = excluded.record \
-                       WHERE calls.ended_ms IS NULL OR calls.ended_ms = excluded.ended_ms";
+                       WHERE calls.ended_ms IS NULL OR (calls.ended_ms = excluded.ended_ms \
+                       AND calls.ended_reason = excluded.ended_reason)";
     let (facts, ended) = (&row.facts, row.ended.as_ref());
     sqlx::query(PUT)
         .bind(facts.id.to_string())

@@ -1,6 +1,8 @@
 //! A server between the simulated carrier and the simulated model, over real sockets.
 #![allow(dead_code, reason = "each test file has this module for itself, and no use for all of it")]
 
+use std::time::Duration;
+
 use futures_util::stream;
 use patchcord::config::{Config, Secret, Verify};
 use patchcord::{Calls, Server};
@@ -73,12 +75,16 @@ impl Stage {
         config.twilio.api_url = carrier.api_url().parse().unwrap();
         config.twilio.verify = Verify::Always;
         config.agents[0].greeting = Some("Hello.".to_owned());
+        // Where the clock jumps, every moment in which nobody does anything is as long as this.
+        config.request_head_max = Duration::from_secs(86_400);
         change(&mut config);
         let server = Server::new(config, listener).unwrap();
         let (calls, base) = (server.calls(), format!("http://{}", server.address()));
         let (stop, stops) = mpsc::unbounded_channel();
         let stops = stream::unfold(stops, |mut stops| async { stops.recv().await.map(|()| ((), stops)) });
         let server = tokio::spawn(server.run(stops));
+        // It answers once its database is open.
+        reqwest::get(format!("{base}/healthz")).await.unwrap();
         Stage { carrier, model, calls, base, server, stop, data }
     }
 

@@ -92,7 +92,7 @@ fn assert_decisions(log: &[String]) {
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn o4_minimal_has_the_decisions_and_no_more() {
     let log = logged("minimal").await;
     assert_decisions(&log);
@@ -101,7 +101,7 @@ async fn o4_minimal_has_the_decisions_and_no_more() {
     assert!(log.len() <= 12, "{}", log.join("\n"));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn o4_verbose_also_has_how_they_came_about() {
     let log = logged("verbose").await;
     assert_decisions(&log);

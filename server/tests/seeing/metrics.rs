@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use crate::common::Stage;
 use crate::{conversation, talker};
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_call_is_in_the_metrics_as_it_is_in_its_record() {
     let stage = Stage::set(|_| talker(Behaviour::default())).await;
     let (report, record) = conversation(&stage).await;
@@ -79,7 +79,7 @@ fn waits(said: &[u8], played: &[u8]) -> Vec<u32> {
     waits
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn calls_are_counted_while_they_go_on_and_when_they_are_refused() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let stage = Stage::listening(
@@ -108,7 +108,7 @@ async fn calls_are_counted_while_they_go_on_and_when_they_are_refused() {
     stage.strike().await;
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn metrics_want_the_key_as_the_api_does() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let keyed = |config: &mut patchcord::Config| config.api_key = Some(Secret::new("opensesame"));
@@ -130,7 +130,7 @@ async fn metrics_want_the_key_as_the_api_does() {
 }
 
 /// Prometheus's own reader for Python. `scripts/interop` installs it.
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn prometheus_for_python_reads_what_we_read() {
     let stage = Stage::set(|_| talker(Behaviour::default())).await;
     conversation(&stage).await;

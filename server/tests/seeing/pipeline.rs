@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::common::Stage;
 use crate::log::Kept;
-use crate::{FROM, TO, conversation, talker};
+use crate::{FROM, TO, conversation, jumping, talker};
 
 /// Nothing is waited for longer than this.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -30,7 +30,7 @@ const LONG: &str = "This is going to be a long story. It has a beginning, which 
     Once upon a time, when wishing still helped, there was a telephone exchange at the edge of a deep forest, and all \
     the lines of the land came together in it.";
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn o2_a_call_in_which_all_goes_well_is_fine() {
     let stage = Stage::set(|_| talker(Behaviour::default())).await;
     let events = stage.calls.watch();
@@ -41,7 +41,7 @@ async fn o2_a_call_in_which_all_goes_well_is_fine() {
     stage.strike().await;
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn o2_a_model_that_trickles_is_a_slow_model() {
     let stage = Stage::set(|_| {
         let behaviour = Behaviour { speed: 0.6, delta_bytes: vec![800], ..Behaviour::default() };
@@ -54,7 +54,7 @@ async fn o2_a_model_that_trickles_is_a_slow_model() {
     stage.strike().await;
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn o2_a_carrier_whose_marks_are_late_is_a_slow_carrier() {
     let stage = Stage::set(|_| FakeModel::new("fast", Script::says([LONG]), Behaviour::default())).await;
     let late = StreamOptions { marks_delay: Duration::from_millis(900), ..StreamOptions::default() };
@@ -74,13 +74,13 @@ async fn blamed(stage: &Stage, stream: StreamOptions, verdict: Verdict) -> Line 
     let options = CallOptions { limit: PATIENCE, stream, ..CallOptions::default() };
     let call = std::pin::pin!(stage.carrier.call(&stage.base, FROM, TO, caller, options));
     let line = std::pin::pin!(line_with(events, |line| line.verdict == verdict));
-    match futures_util::future::select(line, call).await {
+    match jumping(futures_util::future::select(line, call)).await {
         futures_util::future::Either::Left((line, _)) => line,
         futures_util::future::Either::Right(_) => panic!("the call was over before anybody was blamed"),
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn o2_o1_a_carrier_that_does_not_read_is_a_slow_carrier_and_a_warning() {
     let (log, _guard) = Kept::keep("minimal");
     // With buffers of the usual size the kernels would take minutes of audio before anybody noticed.
@@ -109,7 +109,7 @@ async fn o2_o1_a_carrier_that_does_not_read_is_a_slow_carrier_and_a_warning() {
         }
         (blamed.unwrap(), warned.unwrap())
     };
-    let (line, warned) = timeout(PATIENCE, watching).await.unwrap();
+    let (line, warned) = jumping(timeout(PATIENCE, watching)).await.unwrap();
     assert_eq!(line.verdict, Verdict::CarrierSlow, "{line:?}");
     assert!(warned > Duration::from_secs(1), "{warned:?}");
     // In every log mode, with the full context, and not again and again.

@@ -44,7 +44,7 @@ fn tool_user() -> FakeModel {
     FakeModel::new("tool user", script, Behaviour::default())
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_call_is_a_tree_of_spans_without_personal_data() {
     let (url, mut requests) = collector().await;
     let shop = Router::new().route("/stock", post(|| async { "turmeric, and rhubarb" }));
@@ -132,7 +132,7 @@ fn attributes(span: &Span) -> BTreeMap<String, String> {
 }
 
 /// Neither one that refuses nor one that never answers.
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_collector_that_fails_does_not_hurt_a_call() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
