@@ -3,6 +3,9 @@
 pub mod carrier;
 pub mod dice;
 pub mod explore;
+pub mod faults;
+pub mod joined;
+mod link;
 pub mod model;
 pub mod oracle;
 pub mod seed;

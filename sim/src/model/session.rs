@@ -302,6 +302,12 @@ impl FakeModel {
     // The client's events.
 
     fn event(&mut self, event: ClientEvent) {
+        if let ClientEvent::ItemDelete { event_id, .. } | ClientEvent::ItemTruncate { event_id, .. } = &event
+            && self.behaviour.rejected_edits > 0
+        {
+            self.behaviour.rejected_edits -= 1;
+            return self.error(Some("edit_rejected"), "The item cannot be changed now.", None, event_id.clone());
+        }
         match event {
             ClientEvent::SessionUpdate { event_id, session } => self.configure(*session, event_id),
             ClientEvent::Append { event_id, audio } => self.append(&audio, event_id),
@@ -587,7 +593,8 @@ impl FakeModel {
             Voice::Hum => Reply::says(text),
             Voice::Noise => {
                 // Another noise each time, also for the same words.
-                let seed = self.record.responses.len() as u64;
+                let name = self.name.bytes().fold(0_u64, |hash, byte| hash.wrapping_mul(31) + u64::from(byte));
+                let seed = name << 32 | self.record.responses.len() as u64;
                 let length = Duration::from_millis(67) * u32::try_from(text.chars().count()).unwrap_or(u32::MAX);
                 Reply { items: vec![ReplyItem::hisses(text, seed, length)], ..Reply::default() }
             }
