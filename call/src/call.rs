@@ -52,7 +52,7 @@ pub struct Call {
     epochs: u32,
     outage: Option<Outage>,
     /// The highest item so far, and the highest of the sessions before: those are not spoken of to this one (N4).
-    last_item: ItemId,
+    last_item: Option<ItemId>,
     lost_items: Option<ItemId>,
     uplink: Uplink,
     floor: Floor,
@@ -177,7 +177,7 @@ impl Call {
             link: Link::default(),
             epochs: 0,
             outage: None,
-            last_item: ItemId(0),
+            last_item: None,
             lost_items: None,
             uplink: Uplink::default(),
             floor: Floor::default(),
@@ -473,8 +473,12 @@ impl Call {
             ModelInput::ResponseCreated { response, request } => self.on_response_created(response, request),
             ModelInput::ItemAdded { response, item, kind } => self.on_item_added(response, item, kind),
             ModelInput::Audio { response, item, bytes } => self.on_audio(response, item, bytes),
-            ModelInput::AudioDone { item, .. } => self.playback.close_item(item),
+            ModelInput::AudioDone { response, item } => {
+                self.goes_on(response);
+                self.playback.close_item(item);
+            }
             ModelInput::TranscriptDelta { response, item, text } => {
+                self.goes_on(response);
                 if self.is_known(response) {
                     self.transcript.agent_said_more(item, &text);
                 }
@@ -501,9 +505,8 @@ impl Call {
             self.link = Link::Ready { epoch };
             self.note(Note::ModelReady { epoch });
             self.outage = None;
-            if self.lost_items.is_some() {
-                self.tell_history();
-            }
+            // The first has nothing to be told yet.
+            self.tell_history();
             let bytes = self.uplink.release();
             if bytes > 0 {
                 self.outputs.push_back(Output::ForwardHeld { bytes });
@@ -528,7 +531,7 @@ impl Call {
 
     /// What a session knew, and we of it, is void; what it left undone is to be done by the next (N4).
     fn forget_session(&mut self) {
-        self.lost_items = Some(self.last_item);
+        self.lost_items = self.last_item;
         self.edits = Edits::default();
         self.tools.lose_session();
         self.not_before = None;
@@ -575,7 +578,7 @@ impl Call {
     /// What was said so far, in its order, for a session that was not there (N4).
     fn tell_history(&mut self) {
         let tools = self.tools.told().flat_map(|(at, told)| told_as(told.clone()).map(|what| (*at, what)));
-        let mut history: Vec<_> = self.transcript.history().chain(tools).collect();
+        let mut history: Vec<_> = self.transcript.history(self.now).chain(tools).collect();
         history.sort_by_key(|(at, _)| *at);
         let skip = history.len().saturating_sub(self.config.history_turns);
         for (_, what) in history.into_iter().skip(skip) {
@@ -589,7 +592,7 @@ impl Call {
     }
 
     fn on_speech_started(&mut self, item: ItemId, at_ms: u64) {
-        self.last_item = self.last_item.max(item);
+        self.last_item = self.last_item.max(Some(item));
         self.note(Note::CallerStarted);
         self.idle.caller_spoke();
         self.transcript.caller_started(item, self.now);
@@ -632,7 +635,7 @@ impl Call {
     }
 
     fn on_committed(&mut self, item: ItemId) {
-        self.last_item = self.last_item.max(item);
+        self.last_item = self.last_item.max(Some(item));
         match self.floor.committed(item) {
             Commit::Undecided => {}
             Commit::Unwanted => self.delete_caller_item(item),
@@ -752,8 +755,17 @@ impl Call {
         self.slot = Slot::Active(Active::new(response, ask, self.now));
     }
 
+    /// A sign that the model works on this response (R10).
+    fn goes_on(&mut self, response: ResponseId) {
+        let now = self.now;
+        if let Some(active) = self.slot.active_mut().filter(|active| active.response == response) {
+            active.last_output = now;
+        }
+    }
+
     fn on_item_added(&mut self, response: ResponseId, item: ItemId, kind: ItemKind) {
-        self.last_item = self.last_item.max(item);
+        self.goes_on(response);
+        self.last_item = self.last_item.max(Some(item));
         match &mut self.slot {
             Slot::Active(active) if active.response == response => active.note_item(item, kind),
             // Announced after its response was cancelled: it never happened (B1).
@@ -777,10 +789,11 @@ impl Call {
             return self.cancel_response();
         }
         self.outputs.push_back(Output::KeepAudio);
-        self.last_item = self.last_item.max(item);
+        self.last_item = self.last_item.max(Some(item));
         self.tally.audio_out += 1;
         self.transcript.agent_accepted(response, item, bytes);
         active.first_output.get_or_insert(now);
+        active.last_output = now;
         if !std::mem::replace(&mut active.spoke, true) {
             if let Some(ask) = &active.ask {
                 self.tally.model_first_audio(now.since(ask.at));
@@ -794,6 +807,7 @@ impl Call {
         if !self.is_known(response) {
             return;
         }
+        self.goes_on(response);
         self.transcript.agent_said(item, &text);
         let (said, cancelled) = match &mut self.slot {
             Slot::Active(active) if active.response == response => (&mut active.said, false),
@@ -827,6 +841,7 @@ impl Call {
             return self.note(Note::Odd("a function call of a response that is not active"));
         };
         active.first_output.get_or_insert(now);
+        active.last_output = now;
         active.called_tools = true;
         if name == END_CALL {
             self.tools.answered_at_once(call, response, "{\"ok\":true}", now);
@@ -1816,7 +1831,10 @@ impl Call {
             Slot::Active(active) if active.first_output.is_none() => {
                 Some(active.since + self.config.first_audio_timeout)
             }
-            Slot::Active(active) => Some(active.since + self.config.response_max),
+            Slot::Active(active) => {
+                let whole = active.since + self.config.response_max;
+                Some(whole.min(active.last_output + self.config.next_output_timeout))
+            }
             Slot::Cancelling { since, .. } if self.config.abilities.cancels => {
                 Some(*since + self.config.cancel_timeout)
             }

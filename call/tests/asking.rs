@@ -563,14 +563,39 @@ fn r10_every_wait_on_the_model_has_a_deadline() {
     assert_eq!(silent.times_of("close model"), [10.0]);
     let mut tool = scene.clone();
     tool.when(3.0, tool_call(R1, T1, "look"));
-    tool.until(20.0);
+    tool.until(10.9);
     assert!(tool.times_of("close model").is_empty());
+    // The next sign of a response that goes on, or its end.
+    tool.until(20.0);
+    assert_eq!(tool.times_of("close model"), [11.0]);
 
     // Cancelling.
     scene.when(3.0, audio(R1, A1, 100));
     scene.when(3.0, say_now("stop"));
     scene.until(20.0);
     assert_eq!(scene.times_of("close model"), [6.0]);
+}
+
+/// Breaks when a model that falls silent in the middle of its words is waited for as long as the longest response may
+/// last, and the caller with it.
+#[test]
+fn r10_a_response_that_stops_in_the_middle_is_a_lost_model() {
+    let mut scene = Scene::with_carrier(config());
+    scene.when(1.0, committed(I1));
+    scene.when(1.1, created(R1, Q2));
+    scene.when(1.2, audio(R1, A1, 400));
+    let mut goes_on = scene.clone();
+    scene.until(9.1);
+    scene.skip();
+    scene.until(9.3);
+    scene.expect(["close model", "do c2 connect model e2"]);
+    assert_eq!(scene.times_of("close model"), [9.2]);
+
+    // Any sign of it will do.
+    for second in 2..40 {
+        goes_on.when(f64::from(second) * 5.0, item_added(R1, ItemId(500 + second)));
+    }
+    assert!(goes_on.times_of("close model").is_empty());
 }
 
 /// Breaks when a model that cannot cancel is given up for not having done so.

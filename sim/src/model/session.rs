@@ -92,6 +92,8 @@ pub struct GeneratedItem {
     pub cancelled: bool,
     pub truncated_to_ms: Option<u32>,
     pub deleted: bool,
+    /// Truncations and deletions of it that were rejected.
+    pub edits_rejected: u32,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -302,10 +304,14 @@ impl FakeModel {
     // The client's events.
 
     fn event(&mut self, event: ClientEvent) {
-        if let ClientEvent::ItemDelete { event_id, .. } | ClientEvent::ItemTruncate { event_id, .. } = &event
+        if let ClientEvent::ItemDelete { event_id, item_id } | ClientEvent::ItemTruncate { event_id, item_id, .. } =
+            &event
             && self.behaviour.rejected_edits > 0
         {
             self.behaviour.rejected_edits -= 1;
+            if let Some(generated) = self.generated(item_id) {
+                generated.edits_rejected += 1;
+            }
             return self.error(Some("edit_rejected"), "The item cannot be changed now.", None, event_id.clone());
         }
         match event {
@@ -760,6 +766,7 @@ impl FakeModel {
                 cancelled: false,
                 truncated_to_ms: None,
                 deleted: false,
+                edits_rejected: 0,
             });
             self.emit(ServerEvent::ContentPartAdded { response_id, item_id, output_index, content_index: 0, part });
         }

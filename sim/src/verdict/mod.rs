@@ -27,7 +27,7 @@ use crate::carrier::stream::StreamEnd;
 use crate::joined::{self, Accepted, Line};
 use crate::model::{Record, TranscriptionTiming};
 use crate::seed::{CALM, CallerAct, Plan};
-use crate::world::World;
+use crate::world::{ModelBreak, World};
 
 /// A rule was broken.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -281,7 +281,10 @@ fn judge_silence(plan: &Plan, world: &World, line: &Line, doubt: &Doubt, ended: 
     let answering =
         behaviour.create_latency + behaviour.first_audio + behaviour.done_latency + behaviour.cancel_latency;
     // One attempt to speak may come to nothing, and the model may ask for patience before the next (R10).
-    let allowed = silence_max * 2 + answering * 3 + plan.config.tool_timeout + Duration::from_secs(6) + doubt.all;
+    // A model that was cut off while it heard the caller speak does not say that the caller stopped (R10).
+    let cut_off = plan.faults.model_breaks.iter().any(|(_, how)| *how == ModelBreak::Silent);
+    let deaf = if cut_off { plan.config.floor_max + plan.config.requested_timeout } else { Duration::ZERO };
+    let allowed = silence_max * 2 + answering * 3 + plan.config.tool_timeout + Duration::from_secs(6) + deaf + doubt.all;
     let mut quiet_from = line.started_at.max(CALM);
     for (from, to) in sounds {
         if from > quiet_from + allowed {

@@ -59,7 +59,8 @@ fn pieces(played: &[u8], items: &[Stretch], doubt: usize) -> Result<Vec<Piece>, 
             near.chain(before)
                 .chain(later)
                 .map(|(index, from)| (matching(at, index, from), index, from))
-                .max_by_key(|found| found.0)
+                // Of two that are the same, the earlier.
+                .reduce(|best, found| if found.0 > best.0 { found } else { best })
         };
         let going_on = matching(at, item, reached);
         let mut found = (going_on >= SURE.min(run)).then_some((going_on, item, reached));
@@ -198,7 +199,9 @@ pub(super) fn judge_playing(
                 && session.model.record().generated.iter().any(|known| known.item_id == item.item_id)
         });
         let reached = heard.reached(index, Duration::MAX);
-        judge_item(plan, world, item, reached, tolerance, passed && !cut_short && !lost)?;
+        // A second rejection is only warned about (B1).
+        let tellable = !lost && item.edits_rejected < 2;
+        judge_item(plan, world, item, reached, tolerance, passed && !cut_short && tellable)?;
     }
     Ok(())
 }

@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use call::output::DropReason;
 use call::trace::{Event, Trace};
 use call::wire::openai::ClientEvent;
 use call::{EndReason, Input, ItemId, ModelInput, Note};
 
 use super::playing::Heard;
 use super::{Doubt, Judgement, broken, ms, since_made};
-use crate::joined::Line;
+use crate::joined::{Line, What};
 use crate::model::Record;
 use crate::seed::Plan;
 use crate::world::World;
@@ -34,6 +35,10 @@ pub(super) fn judge_history(
     heard: &Heard<'_>,
     doubt: &Doubt,
 ) -> Judgement {
+    // Of a runaway (A1), nobody knows how much its words are worth.
+    if world.notes.iter().any(|(_, note)| matches!(note, Note::Dropped { reason: DropReason::QueueFull, .. })) {
+        return Ok(());
+    }
     let mut said = Said::default();
     let mut told = world.sessions.iter().skip(1);
     let first = world.sessions.first().map(|session| session.epoch);
@@ -45,7 +50,7 @@ pub(super) fn judge_history(
                 // One that was lost again did not hear it all.
                 let whole = session.closed.is_none_or(|closed| closed > now + doubt.all + ms(500));
                 let received = session.model.record().received.iter().map(|(_, event)| event);
-                judge_told(&said, received, whole, record, heard, now, doubt)?;
+                judge_told(&said, received, whole, world, record, heard, now, doubt)?;
             }
             Event::Input(Input::Model(_, input)) => said.note(input),
             Event::Input(_) => {}
@@ -85,6 +90,7 @@ fn judge_told<'a>(
     said: &Said,
     received: impl Iterator<Item = &'a ClientEvent>,
     whole: bool,
+    world: &World,
     record: &Record,
     heard: &Heard<'_>,
     now: Duration,
@@ -116,7 +122,7 @@ fn judge_told<'a>(
     if !is_it {
         return broken("N4", now, format!("the caller said {expected:?}, a new session was told {caller:?}"));
     }
-    judge_agent_told(said, &agent, whole, record, heard, now, doubt)
+    judge_agent_told(said, &agent, whole, world, record, heard, now, doubt)
 }
 
 /// Each text told is the beginning of one that was heard, no longer than what was heard of it; and none is left out.
@@ -124,6 +130,7 @@ fn judge_agent_told(
     said: &Said,
     told: &[String],
     whole: bool,
+    world: &World,
     record: &Record,
     heard: &Heard<'_>,
     now: Duration,
@@ -138,11 +145,16 @@ fn judge_agent_told(
             continue;
         }
         let slack = usize::try_from((doubt.all + ms(40)).as_micros() / 125).unwrap_or(usize::MAX);
-        // All that is ever heard of it: what is accepted and not interrupted counts as heard.
-        let reached = heard.reached(index, Duration::MAX);
+        // What was accepted and not interrupted counts as heard.
+        let cut = heard.accepted.stretches.iter().find(|stretch| stretch.what == What::Item(index)).is_some_and(|first| {
+            world.notes.iter().any(|(at, note)| {
+                matches!(note, Note::Interrupted { .. }) && *at >= first.since && *at <= now
+            })
+        });
+        let reached = heard.reached(index, Duration::MAX) + slack;
         let chars = text.chars().count();
-        let most = if reached + slack >= accepted { chars } else { (chars * (reached + slack)).div_ceil(accepted) };
-        let fits = next.is_some_and(|next| text.starts_with(next.as_str()) && next.chars().count() <= most);
+        let most = if !cut || reached >= accepted { chars } else { (chars * reached).div_ceil(accepted) };
+        let fits = next.is_some_and(|next| text.starts_with(next.trim()) && next.trim().chars().count() <= most);
         if fits {
             next = left.next();
             continue;
@@ -151,7 +163,7 @@ fn judge_agent_told(
         let by_now = heard.reached(index, now).min(heard.reached(index, now.saturating_sub(doubt.all)));
         let first_word = text.split(' ').next().map_or(0, |word| word.chars().count()) + 1;
         let due = (accepted * first_word).div_ceil(chars) + slack;
-        if whole && by_now > due && !said.deleted.contains(item) {
+        if whole && (!cut || by_now > due) && !said.deleted.contains(item) {
             let name = &record.generated[index].item_id;
             let what = format!("{by_now} bytes of {name}, {text:?}, were heard; a new session was told {told:?}");
             return broken("N4", now, what);
@@ -165,6 +177,9 @@ fn judge_agent_told(
 
 /// An outage is short, or ends the call; and the caller is asked to wait.
 pub(super) fn judge_outages(plan: &Plan, world: &World, line: &Line, doubt: &Doubt) -> Judgement {
+    if plan.faults.no_stream {
+        return Ok(());
+    }
     let config = &plan.config;
     let ended = world.ended.map_or(world.now(), |(at, _)| at);
     let mut since = None;
