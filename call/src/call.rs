@@ -429,7 +429,7 @@ impl Call {
         self.playback.clear(self.now);
         self.playback.pause();
         // Nobody says any more when the caller stops.
-        self.floor.forget();
+        self.floor.caller_is_gone(self.now);
         self.ending.life = Life::StreamLost { since: self.now, resuming: false, in_progress: false };
         self.outputs.push_back(Output::CloseCarrier);
     }
@@ -551,9 +551,10 @@ impl Call {
                 }
                 let ask = active.ask.clone().filter(|_| !was_goodbye);
                 let unsaid = !active.spoke;
+                let runs_tools = self.tools.will_speak_of(active.response);
                 self.retire(active, true);
                 if let Some(ask) = ask {
-                    self.ask_again_after_loss(&ask, unsaid);
+                    self.ask_again_after_loss(&ask, unsaid, runs_tools);
                 }
             }
         }
@@ -562,10 +563,11 @@ impl Call {
         }
     }
 
-    fn ask_again_after_loss(&mut self, ask: &Ask, unsaid: bool) {
+    fn ask_again_after_loss(&mut self, ask: &Ask, unsaid: bool, runs_tools: bool) {
         let greeted = self.greeting_began.is_some_and(|began| began + GREETED <= self.now);
         let again = match ask.reason {
-            Reason::CallerTurn | Reason::ToolResult => true,
+            // A tool that runs on is not asked for twice: its result will be the answer (N2).
+            Reason::CallerTurn | Reason::ToolResult => !runs_tools,
             Reason::Greeting => !greeted,
             Reason::Say => unsaid,
             Reason::Farewell | Reason::IdlePrompt => false,
@@ -578,7 +580,8 @@ impl Call {
     /// What was said so far, in its order, for a session that was not there (N4).
     fn tell_history(&mut self) {
         let tools = self.tools.told().flat_map(|(at, told)| told_as(told.clone()).map(|what| (*at, what)));
-        let mut history: Vec<_> = self.transcript.history(self.now).chain(tools).collect();
+        let keys = self.keypad.told().map(|(at, keys)| (*at, Remembered::Keys(keys.clone())));
+        let mut history: Vec<_> = self.transcript.history(self.now).chain(tools).chain(keys).collect();
         history.sort_by_key(|(at, _)| *at);
         let skip = history.len().saturating_sub(self.config.history_turns);
         for (_, what) in history.into_iter().skip(skip) {
@@ -886,8 +889,16 @@ impl Call {
         let response = active.response;
         let (spoke, called_tools) = (active.spoke, active.called_tools);
         let ends_call = std::mem::take(&mut active.ends_call);
+        if spoke {
+            self.substitute_answered(&active);
+        }
         self.retire(active, status == ResponseStatus::Cancelled);
         if status == ResponseStatus::Cancelled {
+            // By the model itself, before it said anything: that answers nobody (R10). One that hears turns by itself
+            // does so when the caller goes on, and answers by itself.
+            if let Some(ask) = ask.filter(|_| !spoke && !called_tools && self.config.turns == Turns::Client) {
+                self.try_again(&ask);
+            }
             return;
         }
         if let ResponseStatus::Failed(ModelError::Fatal) = status {
@@ -1218,7 +1229,7 @@ impl Call {
     fn settle_keys(&mut self) {
         self.keypad.expire(self.now, &self.config);
         while self.link.is_ready()
-            && let Some(digits) = self.keypad.next_entry()
+            && let Some(digits) = self.keypad.next_entry(self.now)
         {
             let request = self.request();
             self.outputs.push_back(Output::Model(ModelOutput::CallerPressed { request, digits }));
@@ -1481,6 +1492,8 @@ impl Call {
         let unheard_ms = playing_time(self.playback.unheard_bytes(self.now)).as_millis() as u32;
         self.stop_playing();
         self.withdraw_goodbye();
+        // Nor is what was said before it a goodbye, if that becomes known later (H7).
+        self.memory.pass();
         self.take_back_unheard();
         let announced = self.announced_messages();
         let response = self.slot.occupant().map(|active| active.response).or(self.speaking.back().copied());
@@ -1548,6 +1561,7 @@ impl Call {
         match std::mem::take(&mut self.slot) {
             Slot::Requested { ask, .. } => self.slot = Slot::Requested { ask, cancel: true },
             Slot::Active(active) => {
+                self.substitute_answered(&active);
                 let request = self.request();
                 let response = active.response;
                 self.slot = Slot::Cancelling { active, since: self.now, request };
@@ -1559,6 +1573,20 @@ impl Call {
                 }
             }
             other @ (Slot::Idle | Slot::Cancelling { .. }) => self.slot = other,
+        }
+    }
+
+    /// A response that the model began by itself stood for one that we had asked for: it was heard, or interrupted. If
+    /// ours begins after all, it would answer a second time (R8, B6).
+    fn substitute_answered(&mut self, active: &Active) {
+        let request = active.ask.as_ref().map(|ask| ask.request);
+        if let Some(Overtaken { ask, cancel }) = &mut self.overtaken
+            && Some(ask.request) == request
+            && !std::mem::replace(cancel, true)
+            && ask.tool
+        {
+            // The substitute knew nothing of a tool's result.
+            self.waiting.tool = Some(Again(ask.again));
         }
     }
 
@@ -1719,7 +1747,7 @@ impl Call {
         self.tools.forget();
         self.waiting = Waiting::default();
         // One of which all audio was taken is still heard, and ends the call by itself.
-        if !self.ending.goodbye.is_pending() {
+        if !self.ending.goodbye.is_pending() && !self.ending.hang_up.is_issued() {
             self.say_local(Local::Apology);
             self.ending.goodbye = Goodbye::Unspoken { why: EndReason::ModelFailed };
         }
@@ -1847,7 +1875,9 @@ impl Call {
     fn filler_deadline(&self) -> Option<CallTime> {
         let outage = self.outage.filter(|outage| !outage.filled)?;
         let silent = self.ending.is_streaming() && !self.playback.is_audible(self.now);
-        (silent && self.config.clips.filler > 0).then_some(outage.since + self.config.filler_after)
+        // Whoever has heard goodbye is not asked to wait.
+        let waiting = !self.ending.goodbye.is_pending() && !self.ending.hang_up.is_issued();
+        (silent && waiting && self.config.clips.filler > 0).then_some(outage.since + self.config.filler_after)
     }
 
     fn gap_deadline(&self) -> Option<CallTime> {

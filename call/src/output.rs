@@ -76,6 +76,8 @@ pub enum Remembered {
     Caller(String),
     /// As far as it was heard.
     Agent(String),
+    /// Keys that the caller pressed (N10).
+    Keys(String),
     ToolCall {
         call: ToolCallId,
         name: String,
@@ -406,6 +408,7 @@ impl fmt::Display for Remembered {
         match self {
             Remembered::Caller(text) => write!(f, "caller {}", text.chars().count()),
             Remembered::Agent(text) => write!(f, "agent {}", text.chars().count()),
+            Remembered::Keys(keys) => write!(f, "{} keys", keys.len()),
             Remembered::ToolCall { call, .. } => write!(f, "call {call}"),
             Remembered::ToolOutput { call, .. } => write!(f, "output {call}"),
         }

@@ -221,6 +221,7 @@ fn fingerprint_said(said: &[(ItemId, String)], print: &mut Fingerprint<'_>) {
 pub struct Ended {
     pub response: ResponseId,
     pub answers: Option<ItemId>,
+    /// It was not said to its end, or the caller has interrupted since: it is no goodbye, whatever it says (H7).
     pub cancelled: bool,
     pub said: Vec<(ItemId, String)>,
 }
@@ -242,6 +243,11 @@ impl Memory {
             self.ended.remove(oldest);
         }
         self.ended.push_back(ended);
+    }
+
+    /// The caller interrupted: the conversation has left all of them behind.
+    pub fn pass(&mut self) {
+        self.ended.iter_mut().for_each(|ended| ended.cancelled = true);
     }
 
     pub fn get(&self, response: ResponseId) -> Option<&Ended> {

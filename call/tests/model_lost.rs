@@ -199,6 +199,35 @@ fn n4_a_tool_that_answers_after_the_loss_is_told_with_its_call() {
     scene.expect(["remember call t1", "remember output t1", "create q6 ToolResult"]);
 }
 
+/// Breaks when the next session is asked to answer a turn whose tool still runs: it would have it run again.
+#[test]
+fn n4_n2_a_turn_whose_tool_runs_is_answered_by_its_result() {
+    let mut scene = Scene::ready(config());
+    scene.when(1.0, committed(I1));
+    scene.when(1.1, created(R1, Q2));
+    scene.when(1.2, tool_call(R1, T1, "look"));
+    scene.when(1.3, model_lost());
+    scene.when(1.4, again(ModelInput::Connected));
+    scene.skip();
+    scene.when(1.5, again(ModelInput::Configured));
+    scene.expect([]);
+    scene.when(2.0, tool_answered(C2));
+    scene.expect(["remember call t1", "remember output t1", "create q6 ToolResult"]);
+}
+
+/// Breaks when the next session does not know of the keys that the caller pressed.
+#[test]
+fn n4_n10_keys_are_part_of_what_is_told() {
+    let mut scene = Scene::ready(config());
+    scene.when(1.0, dtmf('5'));
+    scene.model_says(1.1, Q4, R1, A1, 100);
+    scene.when(2.0, model_lost());
+    scene.when(2.1, again(ModelInput::Connected));
+    scene.skip();
+    scene.when(2.2, again(ModelInput::Configured));
+    scene.expect(["remember 1 keys"]);
+}
+
 /// Breaks when the caller hears nothing at all of an outage, or is told again and again.
 #[test]
 fn n4_the_caller_is_asked_to_wait_once_and_told_when_there_is_no_hope() {
@@ -213,6 +242,22 @@ fn n4_the_caller_is_asked_to_wait_once_and_told_when_there_is_no_hope() {
     scene.until(6.0);
     scene.expect(["close model", "keep apology", "plays 300ms", "do c3 hang up"]);
     scene.noted("HangingUp { reason: ModelFailed");
+}
+
+/// Breaks when a caller who has heard goodbye is asked to wait, because the hang-up takes its time.
+#[test]
+fn n4_nobody_is_asked_to_wait_after_goodbye() {
+    let mut scene = Scene::with_carrier(clips());
+    scene.when(1.0, committed(I1));
+    scene.model_says(1.1, Q2, R1, A1, 200);
+    scene.when(1.2, transcript(R1, A1, "Goodbye!"));
+    scene.until(1.4);
+    scene.noted("HangingUp { reason: Goodbye");
+    scene.when(1.5, model_lost());
+    scene.skip();
+    scene.when(2.9, Input::Model(E2, ModelInput::Lost { fatal: true }));
+    scene.until(3.0);
+    scene.expect(["close model"]);
 }
 
 /// Breaks when the greeting is said again though it was heard, or not said though it was not.

@@ -559,7 +559,8 @@ fn draw_keys(dice: &mut Dice, config: &CallConfig, caller: &mut Vec<CallerAct>, 
         }
     }
     if dice.percent(5) {
-        let keys = dice.pick(&["1", "55#", "0123456789"]).to_owned();
+        // One at a time: two of the same could not be told apart.
+        let keys = dice.pick(&["1", "5", "#"]).to_owned();
         faults.operator.push((dice.ms(500..=18_000), OperatorInput::Press(keys)));
     }
 }

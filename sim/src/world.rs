@@ -72,8 +72,8 @@ pub struct Session {
     /// When we closed it, or heard that it was closed.
     pub closed: Option<Duration>,
     pub model: FakeModel,
-    /// Nothing comes through any more.
-    silent: bool,
+    /// Since when nothing comes through any more.
+    pub silent: Option<Duration>,
 }
 
 pub struct World {
@@ -283,7 +283,7 @@ impl World {
             }
         }
         while let Some((epoch, text)) = self.to_model.receive(now) {
-            if let Some(session) = self.session_mut().filter(|session| session.epoch == epoch && !session.silent) {
+            if let Some(session) = self.session_mut().filter(|session| session.epoch == epoch && session.silent.is_none()) {
                 session.model.receive(&text, now - session.opened);
             }
         }
@@ -309,7 +309,7 @@ impl World {
                     model::Sent::Text(text) => FromPeer::Text(text),
                     model::Sent::Close(code) => FromPeer::CloseWith(code),
                 };
-                if !session.silent {
+                if session.silent.is_none() {
                     self.from_model.send((session.epoch, what), now);
                 }
             }
@@ -331,7 +331,7 @@ impl World {
         }
         for (_, how) in faults.model_breaks.extract_if(.., |(at, _)| *at <= now) {
             let Some(session) = self.sessions.last_mut().filter(|session| session.closed.is_none()) else { continue };
-            session.silent = true;
+            session.silent.get_or_insert(now);
             if how == ModelBreak::Drops {
                 self.from_model.lose();
                 self.from_model.send((session.epoch, FromPeer::CloseWith(None)), now);
@@ -359,7 +359,7 @@ impl World {
     /// The model takes the connection, if it has another session to give.
     fn open_session(&mut self, epoch: Epoch) -> Input {
         let Some(model) = self.supply.next() else { return Input::Model(epoch, ModelInput::Lost { fatal: false }) };
-        self.sessions.push(Session { epoch, opened: self.now, closed: None, model, silent: false });
+        self.sessions.push(Session { epoch, opened: self.now, closed: None, model, silent: None });
         Input::Model(epoch, ModelInput::Connected)
     }
 

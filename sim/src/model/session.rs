@@ -188,6 +188,11 @@ impl FakeModel {
         if !self.ready.is_empty() { Some(self.now) } else { self.next_due() }
     }
 
+    /// It has ended its connection, and hears nothing any more.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     pub fn record(&self) -> &Record {
         &self.record
     }

@@ -76,8 +76,8 @@ pub fn judge(plan: &Plan, world: &World) -> Result<Facts, Violation> {
     let accepted = Accepted::of(world, &trace, &record.generated, &plan.clips());
     let heard = Heard::find(plan, &line, &accepted, &record, &doubt)?;
     judge_playing(plan, world, &record, &heard, &doubt, referee.told_after_stream)?;
-    judge_history(world, &trace, &record, &heard, &doubt)?;
-    judge_outages(plan, world, &line, &doubt)?;
+    judge_history(plan, world, &trace, &record, &heard, &doubt)?;
+    judge_outages(plan, world, &heard, &doubt)?;
     let Some((at, ended)) = world.ended else {
         return Err(Violation { rule: "N8", what: "the call never ended".into(), at: world.now() });
     };

@@ -170,7 +170,7 @@ pub(super) fn judge_playing(
         let over = *at + doubt.there + plan.stream.post_clear_tail + ms(1);
         let zombie = pieces.iter().find_map(|piece| {
             let What::Item(item) = accepted.stretches[piece.stretch].what else { return None };
-            let until = line.time_of(piece.at + piece.bytes);
+            let until = line.time_of(piece.at + piece.bytes - 1);
             (record.generated[item].response_id == *name && until > over).then_some((item, until))
         });
         if let Some((item, until)) = zombie {
@@ -192,15 +192,16 @@ pub(super) fn judge_playing(
         return Ok(());
     }
     for (index, item) in record.generated.iter().enumerate() {
-        let passed = accepted.stretches[..last_played].iter().any(|stretch| stretch.what == What::Item(index));
+        let last = accepted.stretches.iter().rposition(|stretch| stretch.what == What::Item(index));
+        let passed = last.is_some_and(|last| last < last_played);
         let lost = world.sessions.iter().any(|session| {
             // The call's end closes the last one.
             session.closed.is_some_and(|closed| world.ended.is_none_or(|(ended, _)| closed < ended))
                 && session.model.record().generated.iter().any(|known| known.item_id == item.item_id)
         });
         let reached = heard.reached(index, Duration::MAX);
-        // A second rejection is only warned about (B1).
-        let tellable = !lost && item.edits_rejected < 2;
+        // It is repeated once, perhaps too late, and then only warned about (B1).
+        let tellable = !lost && item.edits_rejected == 0;
         judge_item(plan, world, item, reached, tolerance, passed && !cut_short && tellable)?;
     }
     Ok(())

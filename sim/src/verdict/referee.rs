@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use call::config::{Keys, Turns};
+use call::config::{Direction, Keys, Turns};
 use call::input::{CarrierInput, Input, ModelError, ModelInput};
 use call::trace::Event;
 use call::{CallTime, END_CALL, Epoch, ItemId, Note, RequestId, ResponseId, ToolCallId};
@@ -397,7 +397,10 @@ impl<'a> Referee<'a> {
             "AgentStopped" => self.held_since = None,
             "Held" => self.held_since = Some(now),
             "Resumed" => {
-                self.held_since = None;
+                // What was said in the hold was nothing.
+                if let Some(held) = self.held_since.take() {
+                    self.unanswered.retain(|_, since| *since < held);
+                }
                 self.goodbye_waited_until = now;
             }
             "Interrupted" => {
@@ -460,6 +463,10 @@ impl<'a> Referee<'a> {
             return broken("R1", now, format!("{reason} asked for while {outstanding} is not answered"));
         }
         self.reasons.insert(request, reason.to_owned());
+        if reason == "Greeting" && self.plan.direction == Direction::Outbound {
+            // It answers the callee's "Hello?" (G1).
+            self.unanswered.clear();
+        }
         self.session_asked = true;
         if std::mem::take(&mut self.goodbye_announced) {
             self.goodbye_request = Some(request);
@@ -503,7 +510,7 @@ impl<'a> Referee<'a> {
                 return broken("N4", now, format!("{words}: unknown, or a second time"));
             }
             self.tools_told.insert(call);
-        } else if !words.starts_with("remember call ") {
+        } else if !words.starts_with("remember call ") && !words.ends_with(" keys") {
             self.saw("remember");
             if self.session_asked {
                 return broken("N4", now, format!("{words}: after it was asked to speak"));

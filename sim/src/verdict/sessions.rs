@@ -7,11 +7,11 @@ use std::time::Duration;
 use call::output::DropReason;
 use call::trace::{Event, Trace};
 use call::wire::openai::ClientEvent;
-use call::{EndReason, Input, ItemId, ModelInput, Note};
+use call::{Input, ItemId, ModelInput, Note};
 
 use super::playing::Heard;
 use super::{Doubt, Judgement, broken, ms, since_made};
-use crate::joined::{Line, What};
+use crate::joined::What;
 use crate::model::Record;
 use crate::seed::Plan;
 use crate::world::World;
@@ -24,11 +24,14 @@ struct Said {
     agent: BTreeMap<ItemId, String>,
     /// Never happened.
     deleted: BTreeSet<ItemId>,
+    /// Entries of keys that a session was told (N10).
+    pressed: usize,
 }
 
 /// Each session but the first is told the conversation: the caller's words, all of them, and the agent's as far as they
 /// were heard.
 pub(super) fn judge_history(
+    plan: &Plan,
     world: &World,
     trace: &Trace,
     record: &Record,
@@ -48,13 +51,15 @@ pub(super) fn judge_history(
             Event::Input(Input::Model(epoch, ModelInput::Configured)) if first.is_some_and(|first| *epoch > first) => {
                 let Some(session) = told.find(|session| session.epoch == *epoch) else { continue };
                 // One that was lost again did not hear it all.
-                let whole = session.closed.is_none_or(|closed| closed > now + doubt.all + ms(500));
+                let until = [session.closed, session.silent].into_iter().flatten().min();
+                let whole = !session.model.is_closed() && until.is_none_or(|until| until > now + doubt.all + ms(500));
                 let received = session.model.record().received.iter().map(|(_, event)| event);
-                judge_told(&said, received, whole, world, record, heard, now, doubt)?;
+                judge_told(plan, &said, received, whole, world, record, heard, now, doubt)?;
             }
             Event::Input(Input::Model(_, input)) => said.note(input),
             Event::Input(_) => {}
             Event::Output(words) => {
+                said.pressed += usize::from(words.starts_with("pressed "));
                 if let Some(item) = words.strip_prefix("delete i").and_then(|digits| digits.parse().ok()) {
                     said.deleted.insert(ItemId(item));
                 }
@@ -87,6 +92,7 @@ impl Said {
 }
 
 fn judge_told<'a>(
+    plan: &Plan,
     said: &Said,
     received: impl Iterator<Item = &'a ClientEvent>,
     whole: bool,
@@ -96,21 +102,24 @@ fn judge_told<'a>(
     now: Duration,
     doubt: &Doubt,
 ) -> Judgement {
-    let (mut caller, mut agent) = (Vec::new(), Vec::new());
+    let (mut caller, mut agent, mut keys) = (Vec::new(), Vec::new(), 0);
     for event in received {
         match event {
             ClientEvent::ItemCreate { item, .. } if item.kind == "message" => {
                 let text = item.content.iter().flatten().find_map(|part| part.text.clone()).unwrap_or_default();
                 match item.role.as_deref() {
                     Some("assistant") => agent.push(text),
-                    // Keys look the same, and are counted elsewhere.
-                    Some(_) if text.starts_with("(The caller pressed") => {}
+                    Some(_) if text.starts_with("(The caller pressed") => keys += 1,
                     _ => caller.push(text),
                 }
             }
             ClientEvent::ResponseCreate { .. } => break,
             _ => {}
         }
+    }
+    // They are told at once when the session is there; later ones are no history, but look the same.
+    if whole && keys < said.pressed.min(16) {
+        return broken("N4", now, format!("{} entries of keys, of which a new session was told {keys}", said.pressed));
     }
     let expected: Vec<&str> = said
         .caller
@@ -119,7 +128,8 @@ fn judge_told<'a>(
         .map(|(_, text)| text.as_str())
         .collect();
     let is_it = if whole { caller == expected } else { expected.starts_with(&caller.iter().map(String::as_str).collect::<Vec<_>>()) };
-    if !is_it {
+    // Of a model to which nothing can be taken back, the trace does not say what was nothing.
+    if !is_it && plan.config.abilities.truncates {
         return broken("N4", now, format!("the caller said {expected:?}, a new session was told {caller:?}"));
     }
     judge_agent_told(said, &agent, whole, world, record, heard, now, doubt)
@@ -141,7 +151,7 @@ fn judge_agent_told(
     for (item, text) in &said.agent {
         let Some(&index) = heard.accepted.items.get(item) else { continue };
         let (text, accepted) = (text.trim(), heard.accepted(index, now));
-        if text.is_empty() || accepted == 0 {
+        if text.is_empty() || accepted == 0 || said.deleted.contains(item) {
             continue;
         }
         let slack = usize::try_from((doubt.all + ms(40)).as_micros() / 125).unwrap_or(usize::MAX);
@@ -163,7 +173,7 @@ fn judge_agent_told(
         let by_now = heard.reached(index, now).min(heard.reached(index, now.saturating_sub(doubt.all)));
         let first_word = text.split(' ').next().map_or(0, |word| word.chars().count()) + 1;
         let due = (accepted * first_word).div_ceil(chars) + slack;
-        if whole && (!cut || by_now > due) && !said.deleted.contains(item) {
+        if whole && (!cut || by_now > due) {
             let name = &record.generated[index].item_id;
             let what = format!("{by_now} bytes of {name}, {text:?}, were heard; a new session was told {told:?}");
             return broken("N4", now, what);
@@ -176,63 +186,60 @@ fn judge_agent_told(
 }
 
 /// An outage is short, or ends the call; and the caller is asked to wait.
-pub(super) fn judge_outages(plan: &Plan, world: &World, line: &Line, doubt: &Doubt) -> Judgement {
-    if plan.faults.no_stream {
+pub(super) fn judge_outages(plan: &Plan, world: &World, heard: &Heard<'_>, doubt: &Doubt) -> Judgement {
+    // A call without a stream has nobody to tell; one whose stream broke is judged by the others.
+    if plan.faults.no_stream || !plan.faults.stream_breaks.is_empty() {
         return Ok(());
     }
-    let config = &plan.config;
-    let ended = world.ended.map_or(world.now(), |(at, _)| at);
-    let mut since = None;
-    let mut outages = Vec::new();
-    for (at, note) in &world.notes {
-        match note {
-            Note::ModelLost { .. } => {
-                since.get_or_insert(*at);
+    let (config, line) = (&plan.config, heard.line);
+    let ended = [world.ended.map(|(at, _)| at), line.ended_at].into_iter().flatten().min().unwrap_or(world.now());
+    let apology = playing_time(plan.apology_bytes);
+    for (lost, back) in outages(world, ended) {
+        // Before the stream there is nobody to tell; while something is heard, nobody has to be told.
+        let from = lost.max(line.started_at + doubt.all);
+        let ours = heard.accepted.stretches.iter().find_map(|stretch| {
+            (matches!(stretch.what, What::Local(_)) && stretch.since >= lost && stretch.since <= back)
+                .then_some(stretch.since)
+        });
+        let told = ours.unwrap_or(back);
+        let mut quiet_from = from;
+        for span in line.audible.iter().filter(|span| span.end > from && span.start < told) {
+            if span.start <= quiet_from + doubt.all + ms(60) {
+                quiet_from = quiet_from.max(span.end.min(told));
             }
-            Note::ModelReady { .. } => outages.extend(since.take().map(|since| (since, *at))),
-            Note::HangingUp { .. } => outages.extend(since.take().map(|since| (since, *at))),
-            _ => {}
         }
-    }
-    outages.extend(since.map(|since| (since, ended)));
-    let apology = Duration::from_micros(125) * config_bytes(plan.clips().apology.len());
-    let hopeless = config.reconnect_max.unwrap_or_default() + config.filler_after + apology + ms(100);
-    for (from, to) in outages {
-        // What was accepted plays out first.
-        let audible = line.audible.iter().filter(|span| span.end > from).map(|span| span.end.min(to)).max();
-        let ends = audible.unwrap_or(from).max(from) + hopeless + config.mark_grace * 2 + doubt.all;
-        let streams = world.earlier.is_empty() && plan.faults.stream_breaks.is_empty();
-        let began = line.started_at + doubt.all + ms(100);
-        if to > ends.max(from.max(began) + hopeless + config.mark_grace * 2 + doubt.all) && streams && ended >= to {
-            // Before the stream there is nobody to apologise to, and nothing to hang up.
-            let what = format!("without a model since {from:?}, and nothing came of it until {to:?}");
-            return broken("N4", to, what);
+        if plan.filler_bytes > 0 && told > quiet_from + config.filler_after + doubt.all + ms(60) {
+            return broken("N4", quiet_from, format!("without a model until {told:?}, and without a word of waiting"));
         }
-        if plan.clips().filler.is_empty() || !streams {
-            continue;
-        }
-        // Silence in it, from its beginning or from the last sound on.
-        let mut quiet_from = from.max(began);
-        let allowed = config.filler_after + doubt.all + ms(60);
-        let sounds = line.audible.iter().map(|span| (span.start, span.end)).chain([(to, to)]);
-        for (start, end) in sounds.filter(|(_, end)| *end > from) {
-            if start.min(to) > quiet_from + allowed && !world.ended.is_some_and(|(_, why)| why != EndReason::ModelFailed && ended < start) {
-                return broken("N4", quiet_from, format!("silence until {start:?}, without a word of waiting"));
-            }
-            // Once asked to wait, the caller waits.
-            break_at(&mut quiet_from, end);
-            if end > from && start >= from {
-                break;
-            }
+        // What was accepted plays out, and then the apology.
+        let plays_until = line.audible.iter().map(|span| span.end).filter(|end| *end <= back + ms(1)).max();
+        let hopeless = from.max(lost + config.reconnect_max.unwrap_or_default()).max(plays_until.unwrap_or(from));
+        let limit = hopeless + config.filler_after + apology + config.mark_grace + doubt.all * 2 + ms(200);
+        if back > limit {
+            return broken("N4", back, format!("without a model since {lost:?}, and nothing came of it"));
         }
     }
     Ok(())
 }
 
-fn break_at(quiet_from: &mut Duration, end: Duration) {
-    *quiet_from = (*quiet_from).max(end);
+/// From the loss of a model to the next, to the hang-up, or to the end.
+fn outages(world: &World, ended: Duration) -> Vec<(Duration, Duration)> {
+    let (mut since, mut outages) = (None, Vec::new());
+    for (at, note) in world.notes.iter().filter(|(at, _)| *at <= ended) {
+        match note {
+            Note::ModelLost { .. } => since = since.or(Some(*at)),
+            Note::ModelReady { .. } => outages.extend(since.take().map(|since| (since, *at))),
+            Note::HangingUp { .. } => {
+                outages.extend(since.map(|since| (since, *at)));
+                return outages;
+            }
+            _ => {}
+        }
+    }
+    outages.extend(since.map(|since| (since, ended)));
+    outages
 }
 
-fn config_bytes(bytes: usize) -> u32 {
-    u32::try_from(bytes).unwrap_or(u32::MAX)
+fn playing_time(bytes: usize) -> Duration {
+    Duration::from_micros(125) * u32::try_from(bytes).unwrap_or(u32::MAX)
 }

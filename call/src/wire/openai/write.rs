@@ -88,7 +88,7 @@ impl Realtime {
             }
             ModelOutput::Remember { request, what } => item_create(*request, remembered(what)),
             ModelOutput::CallerPressed { request, digits } => {
-                item_create(*request, message("user", "input_text", &format!("{PRESSED}{digits}")))
+                item_create(*request, pressed(digits))
             }
             ModelOutput::ToolOutput { request, call, output } => ClientEvent::ItemCreate {
                 event_id: event_id(*request),
@@ -114,6 +114,7 @@ fn remembered(what: &Remembered) -> Item {
     match what {
         Remembered::Caller(text) => message("user", "input_text", text),
         Remembered::Agent(text) => message("assistant", "output_text", text),
+        Remembered::Keys(digits) => pressed(digits),
         Remembered::ToolCall { call, name, arguments } => Item {
             kind: "function_call".into(),
             call_id: Some(format!("call_{call}")),
@@ -128,6 +129,10 @@ fn remembered(what: &Remembered) -> Item {
             ..Default::default()
         },
     }
+}
+
+fn pressed(digits: &str) -> Item {
+    message("user", "input_text", &format!("{PRESSED}{digits}"))
 }
 
 fn message(role: &str, kind: &str, text: &str) -> Item {
