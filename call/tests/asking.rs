@@ -638,6 +638,7 @@ fn r10_h9_a_farewell_whose_answer_the_model_cancels_is_answered_all_the_same() {
     scene.noted("GoodbyePending");
     scene.when(1.3, done_cancelled(R1));
     scene.noted("GoodbyeWithdrawn");
+    assert_eq!(scene.times_of("create q3 CallerTurn"), [1.3]);
     scene.model_says(1.5, Q3, R2, A2, 200);
     scene.when(1.6, transcript(R2, A2, "Goodbye!"));
     scene.until(3.0);
