@@ -40,7 +40,8 @@ impl CallConfig {
         refuse(
             by_model && self.hold,
             "hold",
-            "with turns = \"model\" the model interrupts by itself, and nothing can be held: set hold = false (T1)".into(),
+            "with turns = \"model\" the model interrupts by itself, and nothing can be held: set hold = false (T1)"
+                .into(),
         );
         refuse(
             by_model && self.protect_greeting != ProtectGreeting::None,
@@ -62,10 +63,7 @@ impl CallConfig {
             "languages",
             "names none, so no goodbye would ever be understood: name at least one (H9)".into(),
         );
-        for (setting, number) in [
-            ("queue_frames", self.queue_frames),
-            ("hang_up_attempts", self.hang_up_attempts),
-        ] {
+        for (setting, number) in [("queue_frames", self.queue_frames), ("hang_up_attempts", self.hang_up_attempts)] {
             refuse(number == 0, setting, "must be at least 1".into());
         }
         for (setting, time) in self.times() {

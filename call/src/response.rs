@@ -188,7 +188,19 @@ impl Ask {
 
 impl Active {
     fn fingerprint(&self, print: &mut Fingerprint<'_>, config: &CallConfig, has_audio: impl Fn(ItemId) -> bool) {
-        let Active { response, ask, since, first_output, last_output, spoke, sent, called_tools, ends_call, items, said } = self;
+        let Active {
+            response,
+            ask,
+            since,
+            first_output,
+            last_output,
+            spoke,
+            sent,
+            called_tools,
+            ends_call,
+            items,
+            said,
+        } = self;
         print.id(*response);
         print.put(ask.is_some());
         if let Some(ask) = ask {

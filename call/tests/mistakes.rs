@@ -64,18 +64,11 @@ fn n12_every_mistake_is_named_at_once() {
         (&["carrier_silence_max"], CallConfig { carrier_silence_max: ms(500), ..default() }),
         (
             &["filler_after"],
-            CallConfig {
-                clips: ClipLengths { filler: 1, apology: 1 },
-                filler_after: ms(15_000),
-                ..default()
-            },
+            CallConfig { clips: ClipLengths { filler: 1, apology: 1 }, filler_after: ms(15_000), ..default() },
         ),
         (
             &["keys", "keys", "keys"],
-            CallConfig {
-                keys: Keys::Collect { terminator: Some('x'), length: Some(0), pause: ms(0) },
-                ..default()
-            },
+            CallConfig { keys: Keys::Collect { terminator: Some('x'), length: Some(0), pause: ms(0) }, ..default() },
         ),
         (&["languages", "queue_frames"], CallConfig { languages: Vec::new(), queue_frames: 0, ..default() }),
     ];

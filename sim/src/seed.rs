@@ -19,10 +19,10 @@ use call::{END_CALL, OperatorInput};
 
 use crate::carrier::stream::{CallerStep, FakeStream, StreamFacts, StreamOptions};
 use crate::dice::Dice;
+use crate::model::voice::noise;
 use crate::model::{
     Behaviour, FakeModel, Reply, ReplyCall, ReplyEnd, ReplyItem, Script, TranscriptOrder, TranscriptionTiming, Voice,
 };
-use crate::model::voice::noise;
 use crate::verdict::{self, Facts, Violation};
 use crate::world::{ConnectFault, Faults, HangUpFault, LinkFaults, ModelBreak, Setup, ToolFault, World};
 

@@ -283,7 +283,9 @@ impl World {
             }
         }
         while let Some((epoch, text)) = self.to_model.receive(now) {
-            if let Some(session) = self.session_mut().filter(|session| session.epoch == epoch && session.silent.is_none()) {
+            if let Some(session) =
+                self.session_mut().filter(|session| session.epoch == epoch && session.silent.is_none())
+            {
                 session.model.receive(&text, now - session.opened);
             }
         }

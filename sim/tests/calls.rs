@@ -8,9 +8,9 @@ use call::trace::{Event, Trace, Words};
 use call::wire::openai::SessionSettings;
 use call::{EndReason, Note};
 use sim::carrier::stream::{CallerStep, FakeStream, StreamFacts, StreamOptions};
+use sim::joined::record;
 use sim::model::voice::hum;
 use sim::model::{Behaviour, FakeModel, Reply, ReplyItem, Script, TranscriptOrder};
-use sim::joined::record;
 use sim::oracle;
 use sim::world::{Faults, RecordedAgent, Setup, World, no_clips};
 
@@ -230,8 +230,7 @@ fn a_misbehaving_carrier_is_served_all_the_same() {
         scene.options = options;
         // Where marks come late, hearing is known as late.
         let world = scene.run();
-        oracle::judge(world.carrier.report(), &record(&world), 380)
-            .unwrap_or_else(|what| panic!("{name}: {what}"));
+        oracle::judge(world.carrier.report(), &record(&world), 380).unwrap_or_else(|what| panic!("{name}: {what}"));
         assert_eq!(ended(&world).1, EndReason::Goodbye, "{name}");
     }
 }

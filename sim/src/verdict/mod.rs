@@ -150,9 +150,8 @@ fn judge_peers(plan: &Plan, world: &World, line: &Line, record: &Record) -> Judg
             }
             "session_expired" => behaviours().any(|behaviour| behaviour.expires_after.is_some()),
             "edit_rejected" => behaviours().any(|behaviour| behaviour.rejected_edits > 0),
-            _ => behaviours().any(|behaviour| {
-                behaviour.reject_configuration == Some(code) || behaviour.refuse == Some(code)
-            }),
+            _ => behaviours()
+                .any(|behaviour| behaviour.reject_configuration == Some(code) || behaviour.refuse == Some(code)),
         };
         if !permitted {
             return broken("R9", error.at, format!("the model complained: {error:?}"));
@@ -175,14 +174,7 @@ fn judge_counts(world: &World) -> Judgement {
 
 // ── The end ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-fn judge_end(
-    plan: &Plan,
-    world: &World,
-    line: &Line,
-    doubt: &Doubt,
-    ended: EndReason,
-    at: Duration,
-) -> Judgement {
+fn judge_end(plan: &Plan, world: &World, line: &Line, doubt: &Doubt, ended: EndReason, at: Duration) -> Judgement {
     let noted = |wanted: fn(&Note) -> bool| world.notes.iter().any(|(_, note)| wanted(note));
     let hung_up = noted(|note| matches!(note, Note::HangingUp { .. }));
     let faults = &plan.faults;
@@ -284,7 +276,8 @@ fn judge_silence(plan: &Plan, world: &World, line: &Line, doubt: &Doubt, ended: 
     // A model that was cut off while it heard the caller speak does not say that the caller stopped (R10).
     let cut_off = plan.faults.model_breaks.iter().any(|(_, how)| *how == ModelBreak::Silent);
     let deaf = if cut_off { plan.config.floor_max + plan.config.requested_timeout } else { Duration::ZERO };
-    let allowed = silence_max * 2 + answering * 3 + plan.config.tool_timeout + Duration::from_secs(6) + deaf + doubt.all;
+    let allowed =
+        silence_max * 2 + answering * 3 + plan.config.tool_timeout + Duration::from_secs(6) + deaf + doubt.all;
     let mut quiet_from = line.started_at.max(CALM);
     for (from, to) in sounds {
         if from > quiet_from + allowed {
@@ -297,7 +290,13 @@ fn judge_silence(plan: &Plan, world: &World, line: &Line, doubt: &Doubt, ended: 
 
 // ── What was reached ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-fn count(plan: &Plan, world: &World, record: &Record, referee: &Referee<'_>, ended: EndReason) -> BTreeMap<String, u64> {
+fn count(
+    plan: &Plan,
+    world: &World,
+    record: &Record,
+    referee: &Referee<'_>,
+    ended: EndReason,
+) -> BTreeMap<String, u64> {
     let mut reached = BTreeMap::new();
     let mut reach = |what: String, times: u64| {
         if times > 0 {

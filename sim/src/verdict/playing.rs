@@ -139,7 +139,13 @@ impl<'a> Heard<'a> {
     /// How much of the item was accepted by this time.
     pub fn accepted(&self, item: usize, by: Duration) -> usize {
         let of_item = |stretch: &&Stretch| stretch.what == What::Item(item) && stretch.since <= by;
-        self.accepted.stretches.iter().filter(of_item).map(|stretch| stretch.from + stretch.audio.len()).max().unwrap_or(0)
+        self.accepted
+            .stretches
+            .iter()
+            .filter(of_item)
+            .map(|stretch| stretch.from + stretch.audio.len())
+            .max()
+            .unwrap_or(0)
     }
 }
 
@@ -219,11 +225,13 @@ fn judge_stretches(world: &World, heard: &Heard<'_>, tolerance: Duration, last_p
         }
         let next = pieces.iter().find(|piece| piece.stretch > index).map(|piece| line.time_of(piece.at));
         let until = next.unwrap_or(Duration::MAX);
-        let interrupted = world.notes.iter().any(|(at, note)| {
-            matches!(note, Note::Interrupted { .. }) && *at >= stretch.since && *at <= until
-        });
+        let interrupted = world
+            .notes
+            .iter()
+            .any(|(at, note)| matches!(note, Note::Interrupted { .. }) && *at >= stretch.since && *at <= until);
         if !interrupted {
-            let what = format!("{rest} bytes of {:?} were accepted and not heard, and nobody interrupted", stretch.what);
+            let what =
+                format!("{rest} bytes of {:?} were accepted and not heard, and nobody interrupted", stretch.what);
             return broken("A2", until, what);
         }
     }
@@ -271,4 +279,3 @@ fn find(audio: &[u8], played: &[u8]) -> Option<usize> {
     let key = &played[..played.len().min(8)];
     audio.windows(key.len().max(1)).position(|window| window == key)
 }
-

@@ -242,7 +242,8 @@ impl<'a> Referee<'a> {
             }
             CarrierInput::Stopped | CarrierInput::Closed => self.stream_gone(),
             CarrierInput::Dtmf(key) => {
-                let ends = matches!(self.plan.config.keys, Keys::Collect { terminator, .. } if terminator == Some(*key));
+                let ends =
+                    matches!(self.plan.config.keys, Keys::Collect { terminator, .. } if terminator == Some(*key));
                 self.pressed += u64::from(!ends);
                 self.last_key = now;
             }

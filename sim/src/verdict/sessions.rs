@@ -127,7 +127,11 @@ fn judge_told<'a>(
         .filter(|(item, text)| !text.trim().is_empty() && !said.deleted.contains(item))
         .map(|(_, text)| text.as_str())
         .collect();
-    let is_it = if whole { caller == expected } else { expected.starts_with(&caller.iter().map(String::as_str).collect::<Vec<_>>()) };
+    let is_it = if whole {
+        caller == expected
+    } else {
+        expected.starts_with(&caller.iter().map(String::as_str).collect::<Vec<_>>())
+    };
     // Of a model to which nothing can be taken back, the trace does not say what was nothing.
     if !is_it && plan.config.abilities.truncates {
         return broken("N4", now, format!("the caller said {expected:?}, a new session was told {caller:?}"));
@@ -156,11 +160,13 @@ fn judge_agent_told(
         }
         let slack = usize::try_from((doubt.all + ms(40)).as_micros() / 125).unwrap_or(usize::MAX);
         // What was accepted and not interrupted counts as heard.
-        let cut = heard.accepted.stretches.iter().find(|stretch| stretch.what == What::Item(index)).is_some_and(|first| {
-            world.notes.iter().any(|(at, note)| {
-                matches!(note, Note::Interrupted { .. }) && *at >= first.since && *at <= now
-            })
-        });
+        let cut =
+            heard.accepted.stretches.iter().find(|stretch| stretch.what == What::Item(index)).is_some_and(|first| {
+                world
+                    .notes
+                    .iter()
+                    .any(|(at, note)| matches!(note, Note::Interrupted { .. }) && *at >= first.since && *at <= now)
+            });
         let reached = heard.reached(index, Duration::MAX) + slack;
         let chars = text.chars().count();
         let most = if !cut || reached >= accepted { chars } else { (chars * reached).div_ceil(accepted) };

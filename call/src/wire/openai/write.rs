@@ -87,9 +87,7 @@ impl Realtime {
                 ClientEvent::ItemDelete { event_id: event_id(*request), item_id: known(self.items.name(item.0))? }
             }
             ModelOutput::Remember { request, what } => item_create(*request, remembered(what)),
-            ModelOutput::CallerPressed { request, digits } => {
-                item_create(*request, pressed(digits))
-            }
+            ModelOutput::CallerPressed { request, digits } => item_create(*request, pressed(digits)),
             ModelOutput::ToolOutput { request, call, output } => ClientEvent::ItemCreate {
                 event_id: event_id(*request),
                 previous_item_id: None,
