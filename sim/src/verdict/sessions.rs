@@ -28,6 +28,18 @@ struct Said {
     pressed: usize,
 }
 
+/// The moment at which a session is told what was said.
+struct Telling<'a> {
+    plan: &'a Plan,
+    world: &'a World,
+    record: &'a Record,
+    heard: &'a Heard<'a>,
+    doubt: &'a Doubt,
+    /// It lived long enough to hear it all.
+    whole: bool,
+    now: Duration,
+}
+
 /// Each session but the first is told the conversation: the caller's words, all of them, and the agent's as far as they
 /// were heard.
 pub(super) fn judge_history(
@@ -54,7 +66,8 @@ pub(super) fn judge_history(
                 let until = [session.closed, session.silent].into_iter().flatten().min();
                 let whole = !session.model.is_closed() && until.is_none_or(|until| until > now + doubt.all + ms(500));
                 let received = session.model.record().received.iter().map(|(_, event)| event);
-                judge_told(plan, &said, received, whole, world, record, heard, now, doubt)?;
+                let telling = Telling { plan, world, record, heard, doubt, whole, now };
+                judge_told(&telling, &said, received)?;
             }
             Event::Input(Input::Model(_, input)) => said.note(input),
             Event::Input(_) => {}
@@ -72,10 +85,8 @@ pub(super) fn judge_history(
 impl Said {
     fn note(&mut self, input: &ModelInput) {
         match input {
-            ModelInput::SpeechStarted { item, .. } => {
-                if self.caller.iter().all(|(known, _)| known != item) {
-                    self.caller.push((*item, String::new()));
-                }
+            ModelInput::SpeechStarted { item, .. } if self.caller.iter().all(|(known, _)| known != item) => {
+                self.caller.push((*item, String::new()));
             }
             ModelInput::CallerTranscript { item, text: Some(text) } => {
                 if let Some((_, known)) = self.caller.iter_mut().find(|(known, _)| known == item) {
@@ -91,17 +102,8 @@ impl Said {
     }
 }
 
-fn judge_told<'a>(
-    plan: &Plan,
-    said: &Said,
-    received: impl Iterator<Item = &'a ClientEvent>,
-    whole: bool,
-    world: &World,
-    record: &Record,
-    heard: &Heard<'_>,
-    now: Duration,
-    doubt: &Doubt,
-) -> Judgement {
+fn judge_told<'a>(telling: &Telling<'_>, said: &Said, received: impl Iterator<Item = &'a ClientEvent>) -> Judgement {
+    let Telling { plan, whole, now, .. } = *telling;
     let (mut caller, mut agent, mut keys) = (Vec::new(), Vec::new(), 0);
     for event in received {
         match event {
@@ -136,22 +138,14 @@ fn judge_told<'a>(
     if !is_it && plan.config.abilities.truncates {
         return broken("N4", now, format!("the caller said {expected:?}, a new session was told {caller:?}"));
     }
-    judge_agent_told(said, &agent, whole, world, record, heard, now, doubt)
+    judge_agent_told(telling, said, &agent)
 }
 
 /// Each text told is the beginning of one that was heard, no longer than what was heard of it; and none is left out.
-fn judge_agent_told(
-    said: &Said,
-    told: &[String],
-    whole: bool,
-    world: &World,
-    record: &Record,
-    heard: &Heard<'_>,
-    now: Duration,
-    doubt: &Doubt,
-) -> Judgement {
-    let mut left = told.iter();
-    let mut next = left.next();
+fn judge_agent_told(telling: &Telling<'_>, said: &Said, told: &[String]) -> Judgement {
+    let Telling { world, record, heard, doubt, whole, now, .. } = *telling;
+    // How many of the texts told may be accounted for, by the items so far: an item cut off early may be one or none.
+    let mut accounted = BTreeSet::from([0]);
     for (item, text) in &said.agent {
         let Some(&index) = heard.accepted.items.get(item) else { continue };
         let (text, accepted) = (text.trim(), heard.accepted(index, now));
@@ -170,25 +164,28 @@ fn judge_agent_told(
         let reached = heard.reached(index, Duration::MAX) + slack;
         let chars = text.chars().count();
         let most = if !cut || reached >= accepted { chars } else { (chars * reached).div_ceil(accepted) };
-        let fits = next.is_some_and(|next| text.starts_with(next.trim()) && next.trim().chars().count() <= most);
-        if fits {
-            next = left.next();
-            continue;
-        }
         // So much was heard by now that at least a word of it must be told.
         let by_now = heard.reached(index, now).min(heard.reached(index, now.saturating_sub(doubt.all)));
         let first_word = text.split(' ').next().map_or(0, |word| word.chars().count()) + 1;
         let due = (accepted * first_word).div_ceil(chars) + slack;
-        if whole && (!cut || by_now > due) {
+        let is_due = whole && (!cut || by_now > due);
+        let fits = |told: &String| text.starts_with(told.trim()) && told.trim().chars().count() <= most;
+        let with = accounted.iter().filter(|count| told.get(**count).is_some_and(fits)).map(|count| count + 1);
+        let mut after: BTreeSet<usize> = with.collect();
+        if !is_due {
+            after.extend(&accounted);
+        }
+        accounted = after;
+        if accounted.is_empty() {
             let name = &record.generated[index].item_id;
             let what = format!("{by_now} bytes of {name}, {text:?}, were heard; a new session was told {told:?}");
             return broken("N4", now, what);
         }
     }
-    match next {
-        None => Ok(()),
-        Some(text) => broken("N4", now, format!("a new session was told {text:?}, which was not heard so")),
+    if accounted.contains(&told.len()) {
+        return Ok(());
     }
+    broken("N4", now, format!("a new session was told {told:?}, which was not heard so"))
 }
 
 /// An outage is short, or ends the call; and the caller is asked to wait.
