@@ -761,7 +761,7 @@ impl Call {
     /// A sign that the model works on this response (R10).
     fn goes_on(&mut self, response: ResponseId) {
         let now = self.now;
-        if let Some(active) = self.slot.active_mut().filter(|active| active.response == response) {
+        if let Some(active) = self.slot.occupant_mut().filter(|active| active.response == response) {
             active.last_output = now;
         }
     }
@@ -781,6 +781,7 @@ impl Call {
 
     fn on_audio(&mut self, response: ResponseId, item: ItemId, bytes: u32) {
         let now = self.now;
+        self.goes_on(response);
         let Some(active) = self.slot.active_mut().filter(|active| active.response == response) else {
             return self.drop_audio(DropReason::StaleResponse, bytes);
         };
@@ -796,7 +797,6 @@ impl Call {
         self.tally.audio_out += 1;
         self.transcript.agent_accepted(response, item, bytes);
         active.first_output.get_or_insert(now);
-        active.last_output = now;
         if !std::mem::replace(&mut active.spoke, true) {
             if let Some(ask) = &active.ask {
                 self.tally.model_first_audio(now.since(ask.at));
@@ -1867,7 +1867,10 @@ impl Call {
                 Some(*since + self.config.cancel_timeout)
             }
             // It was not told, and goes on to its end.
-            Slot::Cancelling { active, .. } => Some(active.since + self.config.response_max),
+            Slot::Cancelling { active, .. } => {
+                let first = self.config.first_audio_timeout.max(self.config.next_output_timeout);
+                Some((active.since + self.config.response_max).min(active.last_output + first))
+            }
         }
     }
 

@@ -209,7 +209,7 @@ impl Active {
         // When its first output came is for the record; that it came lifts the first deadline.
         print.until_some(first_output.is_none().then_some(*since + config.first_audio_timeout));
         print.until(*since + config.response_max);
-        print.until_some(first_output.map(|_| *last_output + config.next_output_timeout));
+        print.until(*last_output + config.next_output_timeout);
         print.put((*spoke, *sent, *called_tools, *ends_call, items.len()));
         for (item, kind) in items {
             print.id(*item);

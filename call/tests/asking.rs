@@ -591,6 +591,21 @@ fn r10_a_response_that_stops_in_the_middle_is_a_lost_model() {
     scene.expect(["close model", "do c2 connect model e2"]);
     assert_eq!(scene.times_of("close model"), [9.2]);
 
+    // Nor is one waited for that cannot be told to stop.
+    let cannot = CallConfig {
+        abilities: call::config::ModelAbilities { cancels: false, truncates: true },
+        hold: false,
+        ..config()
+    };
+    let mut cancelled = Scene::with_carrier(cannot);
+    cancelled.when(1.0, committed(I1));
+    cancelled.when(1.1, created(R1, Q2));
+    cancelled.when(1.2, audio(R1, A1, 400));
+    cancelled.when(1.3, speech_started(I2));
+    cancelled.when(2.0, audio(R1, A1, 400));
+    cancelled.until(14.0);
+    assert_eq!(cancelled.times_of("close model"), [10.0]);
+
     // Any sign of it will do.
     for second in 1..40 {
         goes_on.when(f64::from(second) * 5.0, item_added(R1, ItemId(500 + second)));

@@ -211,7 +211,12 @@ pub(super) fn judge_outages(plan: &Plan, world: &World, heard: &Heard<'_>, doubt
                 quiet_from = quiet_from.max(span.end.min(told));
             }
         }
-        if plan.filler_bytes > 0 && told > quiet_from + config.filler_after + doubt.all + ms(60) {
+        // Whoever is hearing goodbye is not asked to wait.
+        let goodbye = world.notes.iter().rev().find(|(at, note)| {
+            *at <= quiet_from && matches!(note, Note::GoodbyePending { .. } | Note::GoodbyeWithdrawn)
+        });
+        let goodbye = goodbye.is_some_and(|(_, note)| matches!(note, Note::GoodbyePending { .. }));
+        if plan.filler_bytes > 0 && !goodbye && told > quiet_from + config.filler_after + doubt.all + ms(60) {
             return broken("N4", quiet_from, format!("without a model until {told:?}, and without a word of waiting"));
         }
         // What was accepted plays out, and then the apology.
