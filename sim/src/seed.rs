@@ -124,7 +124,7 @@ impl Plan {
         let mut caller = draw_caller(&mut caller);
         let mut behaviour = draw_behaviour(&mut model);
         let later = draw_losses(&mut losses, &mut config, &mut behaviour, &mut faults);
-        draw_keys(&mut more, &config, &mut caller, &mut faults);
+        draw_keys(&mut more, &config, &mut caller);
         // What one delta brings is accepted or not, whole; a bound below that says nothing.
         let sizes = later.iter().map(|session| &session.behaviour).chain([&behaviour]);
         if sizes.flat_map(|behaviour| &behaviour.delta_bytes).any(|bytes| *bytes > 4_000) {
@@ -547,8 +547,8 @@ fn draw_more(dice: &mut Dice, config: &mut CallConfig) {
     }
 }
 
-/// Callers who press keys, operators who do.
-fn draw_keys(dice: &mut Dice, config: &CallConfig, caller: &mut Vec<CallerAct>, faults: &mut Faults) {
+/// Callers who press keys. Not operators: of tones, which repeat themselves, nobody could say what was played.
+fn draw_keys(dice: &mut Dice, config: &CallConfig, caller: &mut Vec<CallerAct>) {
     let collects = matches!(config.keys, Keys::Collect { .. });
     if dice.percent(if collects { 30 } else { 5 }) {
         let mut at = dice.between(0..=caller.len() as u64) as usize;
@@ -557,11 +557,6 @@ fn draw_keys(dice: &mut Dice, config: &CallConfig, caller: &mut Vec<CallerAct>, 
             caller.insert(at + 1, CallerAct::Pause(dice.ms(50..=700)));
             at += 2;
         }
-    }
-    if dice.percent(5) {
-        // One at a time: two of the same could not be told apart.
-        let keys = dice.pick(&["1", "5", "#"]).to_owned();
-        faults.operator.push((dice.ms(500..=18_000), OperatorInput::Press(keys)));
     }
 }
 

@@ -278,6 +278,10 @@ impl<'a> Referee<'a> {
             if let Some(reason @ ("CallerTurn" | "ToolResult")) = reason.map(String::as_str) {
                 self.waiting.insert(reason.to_owned());
             }
+            // What was said in a hold that was not decided, nobody will ever understand.
+            if let Some(held) = self.held_since {
+                self.unanswered.retain(|_, since| *since < held);
+            }
             if !self.unanswered.is_empty() && !speaking_tools && self.plan.config.turns == Turns::Client {
                 self.waiting.insert("CallerTurn".to_owned());
             }
@@ -407,6 +411,8 @@ impl<'a> Referee<'a> {
             "Interrupted" => {
                 self.held_since = None;
                 self.taken_back = self.requested.map(|(request, _)| request);
+                // A model that cannot be told goes on with it all the same.
+                self.active_request = None;
                 self.batch.push("interrupted");
             }
             "GoodbyeWithdrawn" => {

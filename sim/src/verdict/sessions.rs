@@ -159,7 +159,7 @@ fn judge_agent_told(telling: &Telling<'_>, said: &Said, told: &[String]) -> Judg
                 world
                     .notes
                     .iter()
-                    .any(|(at, note)| matches!(note, Note::Interrupted { .. }) && *at >= first.since && *at <= now)
+                    .any(|(at, note)| matches!(note, Note::Interrupted { .. }) && *at >= first.since && *at < now)
             });
         let reached = heard.reached(index, Duration::MAX) + slack;
         let chars = text.chars().count();
