@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use call::config::Turns;
 use call::input::CallStatus;
+use call::output::DropReason;
 use call::trace::Trace;
 use call::{CallTime, EndReason, Note};
 
@@ -115,7 +116,9 @@ impl Doubt {
     fn hearing(&self, plan: &Plan) -> Duration {
         // Marks that came back while we stood still look late, by no more than what can lie at the carrier.
         let thaw = self.frozen.min(plan.config.lead + frame_group(plan));
-        ms(20) + self.there + self.back + thaw + plan.stream.post_clear_tail
+        // What lay at the carrier when its socket broke, the carrier alone knows to the frame.
+        let broken = if plan.faults.stream_breaks.is_empty() { Duration::ZERO } else { frame_group(plan) };
+        broken + ms(20) + self.there + self.back + thaw + plan.stream.post_clear_tail
     }
 }
 
@@ -235,10 +238,16 @@ fn judge_end(plan: &Plan, world: &World, line: &Line, doubt: &Doubt, ended: EndR
     // Once nothing goes wrong and the caller is quiet, two silences and a goodbye end any call.
     let quiet_from = line.steps.get(plan.caller.len()).map_or(CALM, |step| step.began_at.max(CALM));
     let config = &plan.config;
-    let answering = plan.behaviour.create_latency + plan.behaviour.first_audio + plan.behaviour.done_latency;
+    let answering = answering(plan);
     let a_reply = answering + config.tool_timeout + Duration::from_secs(15);
     let hanging_up = (config.hang_up_timeout + config.hang_up_retry) * config.hang_up_attempts + config.hang_up_grace;
     let talking = config.silence_max.map_or(config.call_max + config.call_max_grace, |silence| silence * 2);
+    // Answers that are all cut off as runaways (A1) let nobody say goodbye.
+    let talking = if noted(|note| matches!(note, Note::Dropped { reason: DropReason::QueueFull, .. })) {
+        talking.max(config.call_max + config.call_max_grace)
+    } else {
+        talking
+    };
     let limit = quiet_from + talking + a_reply * 4 + hanging_up + config.mark_grace + doubt.all;
     if at > limit {
         return broken(
@@ -248,6 +257,14 @@ fn judge_end(plan: &Plan, world: &World, line: &Line, doubt: &Doubt, ended: EndR
         );
     }
     Ok(())
+}
+
+/// How long the slowest of the call's sessions takes for everything but talking.
+fn answering(plan: &Plan) -> Duration {
+    let times = plan.behaviours().map(|behaviour| {
+        behaviour.create_latency + behaviour.first_audio + behaviour.done_latency + behaviour.cancel_latency
+    });
+    times.max().unwrap_or_default()
 }
 
 /// Whether a `clear` was on its way when the hang-up overtook it.
@@ -269,9 +286,7 @@ fn judge_silence(plan: &Plan, world: &World, line: &Line, doubt: &Doubt, ended: 
     sounds.extend(line.audible.iter().map(|span| (span.start, span.end)));
     sounds.sort_unstable();
     sounds.push((until.unwrap_or(ended), ended));
-    let behaviour = &plan.behaviour;
-    let answering =
-        behaviour.create_latency + behaviour.first_audio + behaviour.done_latency + behaviour.cancel_latency;
+    let answering = answering(plan);
     // One attempt to speak may come to nothing, and the model may ask for patience before the next (R10).
     // A model that was cut off while it heard the caller speak does not say that the caller stopped (R10).
     let cut_off = plan.faults.model_breaks.iter().any(|(_, how)| *how == ModelBreak::Silent);

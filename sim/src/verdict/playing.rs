@@ -175,7 +175,8 @@ pub(super) fn judge_playing(
         let Note::Interrupted { response: Some(response), .. } = note else { continue };
         let Some(name) = accepted.responses.get(response) else { continue };
         let over = *at + doubt.there + plan.stream.post_clear_tail + ms(1);
-        let zombie = pieces.iter().find_map(|piece| {
+        // A few bytes may be those of another by chance.
+        let zombie = pieces.iter().filter(|piece| piece.bytes >= 8).find_map(|piece| {
             let What::Item(item) = accepted.stretches[piece.stretch].what else { return None };
             let until = line.time_of(piece.at + piece.bytes - 1);
             (record.generated[item].response_id == *name && until > over).then_some((item, until))

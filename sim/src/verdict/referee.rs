@@ -236,6 +236,7 @@ impl<'a> Referee<'a> {
         match input {
             CarrierInput::Started if !self.streaming => {
                 self.streaming = true;
+                self.goodbye_waited_until = now;
                 // A stream that came back: nobody could be answered meanwhile (N6).
                 self.unanswered.values_mut().for_each(|since| *since = now);
                 (self.expected_ms, self.gap_filled) = (None, false);
@@ -379,7 +380,13 @@ impl<'a> Referee<'a> {
             "close" if name == "model" => self.model_gone(now),
             "close" if name == "carrier" => self.stream_gone(),
             "ended" => self.ended = true,
-            "note" if name == "GoodbyeDone" && !self.goodbye_pending && !words.contains("Unspoken") => {
+            // What a model begins by itself may stand for the response that was to say goodbye (H9, R8).
+            "note"
+                if name == "GoodbyeDone"
+                    && !self.goodbye_pending
+                    && !words.contains("Unspoken")
+                    && self.plan.behaviours().all(|behaviour| behaviour.spontaneous.is_empty()) =>
+            {
                 return broken("H2", now, "a goodbye was carried out that was not pending");
             }
             "note" => self.note(words, name, now),
@@ -621,7 +628,9 @@ impl<'a> Referee<'a> {
         let pause = if let Keys::Collect { pause, .. } = self.plan.config.keys { pause } else { Duration::ZERO };
         let told = self.told_keys;
         let came = self.closed == Some((ended_at, true));
-        if told > self.pressed || (came && told < self.pressed && self.last_key + pause + ms(100) < ended_at) {
+        if told > self.pressed
+            || (came && told < self.pressed && self.last_key + pause + self.doubt.frozen + ms(100) < ended_at)
+        {
             return broken("N10", now, format!("{} keys were pressed, {told} were told", self.pressed));
         }
         self.judge_goodbye(line)
