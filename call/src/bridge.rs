@@ -275,8 +275,9 @@ impl Bridge {
     /// Anything that is not a message: sockets opened and lost, commands done, the operator, callbacks, time.
     pub fn handle_input(&mut self, input: Input, now: CallTime) {
         self.now = now;
+        // One that was given up may stand after its successor; it is not to be mistaken for that (R11).
         if let Input::Model(epoch, ModelInput::Connected) = input
-            && self.epoch != Some(epoch)
+            && self.epoch.is_none_or(|known| known < epoch)
         {
             if self.epoch.is_some() {
                 self.realtime.reconnected();

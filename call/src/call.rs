@@ -53,7 +53,7 @@ pub struct Call {
     epochs: u32,
     outage: Option<Outage>,
     /// The highest item so far, and the highest of the sessions before: those are not spoken of to this one (N4).
-    last_item: ItemId,
+    last_item: Option<ItemId>,
     lost_items: Option<ItemId>,
     uplink: Uplink,
     floor: Floor,
@@ -178,7 +178,7 @@ impl Call {
             link: Link::default(),
             epochs: 0,
             outage: None,
-            last_item: ItemId(0),
+            last_item: None,
             lost_items: None,
             uplink: Uplink::default(),
             floor: Floor::default(),
@@ -463,7 +463,7 @@ impl Call {
         self.playback.clear(self.now);
         self.playback.pause();
         // Nobody says any more when the caller stops.
-        self.floor.forget();
+        self.floor.caller_is_gone(self.now);
         self.ending.life = Life::StreamLost { since: self.now, resuming: false, in_progress: false };
         self.outputs.push_back(Output::CloseCarrier);
     }
@@ -505,8 +505,12 @@ impl Call {
             ModelInput::ResponseCreated { response, request } => self.on_response_created(response, request),
             ModelInput::ItemAdded { response, item, kind } => self.on_item_added(response, item, kind),
             ModelInput::Audio { response, item, bytes } => self.on_audio(response, item, bytes),
-            ModelInput::AudioDone { item, .. } => self.playback.close_item(item),
+            ModelInput::AudioDone { response, item } => {
+                self.goes_on(response);
+                self.playback.close_item(item);
+            }
             ModelInput::TranscriptDelta { response, item, text } => {
+                self.goes_on(response);
                 if self.is_known(response) {
                     self.transcript.agent_said_more(item, &text);
                 }
@@ -533,9 +537,8 @@ impl Call {
             self.link = Link::Ready { epoch };
             self.note(Note::ModelReady { epoch });
             self.outage = None;
-            if self.lost_items.is_some() {
-                self.tell_history();
-            }
+            // The first has nothing to be told yet.
+            self.tell_history();
             let bytes = self.uplink.release();
             if bytes > 0 {
                 self.outputs.push_back(Output::ForwardHeld { bytes });
@@ -560,7 +563,7 @@ impl Call {
 
     /// What a session knew, and we of it, is void; what it left undone is to be done by the next (N4).
     fn forget_session(&mut self) {
-        self.lost_items = Some(self.last_item);
+        self.lost_items = self.last_item;
         self.edits = Edits::default();
         self.tools.lose_session();
         self.not_before = None;
@@ -580,9 +583,10 @@ impl Call {
                 }
                 let ask = active.ask.clone().filter(|_| !was_goodbye);
                 let unsaid = !active.spoke;
+                let runs_tools = self.tools.will_speak_of(active.response);
                 self.retire(active, true);
                 if let Some(ask) = ask {
-                    self.ask_again_after_loss(&ask, unsaid);
+                    self.ask_again_after_loss(&ask, unsaid, runs_tools);
                 }
             }
         }
@@ -591,10 +595,11 @@ impl Call {
         }
     }
 
-    fn ask_again_after_loss(&mut self, ask: &Ask, unsaid: bool) {
+    fn ask_again_after_loss(&mut self, ask: &Ask, unsaid: bool, runs_tools: bool) {
         let greeted = self.greeting_began.is_some_and(|began| began + GREETED <= self.now);
         let again = match ask.reason {
-            Reason::CallerTurn | Reason::ToolResult => true,
+            // A tool that runs on is not asked for twice: its result will be the answer (N2).
+            Reason::CallerTurn | Reason::ToolResult => !runs_tools,
             Reason::Greeting => !greeted,
             Reason::Say => unsaid,
             Reason::Farewell | Reason::IdlePrompt => false,
@@ -607,7 +612,8 @@ impl Call {
     /// What was said so far, in its order, for a session that was not there (N4).
     fn tell_history(&mut self) {
         let tools = self.tools.told().flat_map(|(at, told)| told_as(told.clone()).map(|what| (*at, what)));
-        let mut history: Vec<_> = self.transcript.history().chain(tools).collect();
+        let keys = self.keypad.told().map(|(at, keys)| (*at, Remembered::Keys(keys.clone())));
+        let mut history: Vec<_> = self.transcript.history(self.now).chain(tools).chain(keys).collect();
         history.sort_by_key(|(at, _)| *at);
         let skip = history.len().saturating_sub(self.config.history_turns);
         for (_, what) in history.into_iter().skip(skip) {
@@ -621,7 +627,7 @@ impl Call {
     }
 
     fn on_speech_started(&mut self, item: ItemId, at_ms: u64) {
-        self.last_item = self.last_item.max(item);
+        self.last_item = self.last_item.max(Some(item));
         self.note(Note::CallerStarted);
         self.idle.caller_spoke();
         self.transcript.caller_started(item, self.now);
@@ -664,7 +670,7 @@ impl Call {
     }
 
     fn on_committed(&mut self, item: ItemId) {
-        self.last_item = self.last_item.max(item);
+        self.last_item = self.last_item.max(Some(item));
         match self.floor.committed(item) {
             Commit::Undecided => {}
             Commit::Unwanted => self.delete_caller_item(item),
@@ -785,8 +791,17 @@ impl Call {
         self.slot = Slot::Active(Active::new(response, ask, self.now));
     }
 
+    /// A sign that the model works on this response (R10).
+    fn goes_on(&mut self, response: ResponseId) {
+        let now = self.now;
+        if let Some(active) = self.slot.occupant_mut().filter(|active| active.response == response) {
+            active.last_output = now;
+        }
+    }
+
     fn on_item_added(&mut self, response: ResponseId, item: ItemId, kind: ItemKind) {
-        self.last_item = self.last_item.max(item);
+        self.goes_on(response);
+        self.last_item = self.last_item.max(Some(item));
         match &mut self.slot {
             Slot::Active(active) if active.response == response => active.note_item(item, kind),
             // Announced after its response was cancelled: it never happened (B1).
@@ -799,6 +814,7 @@ impl Call {
 
     fn on_audio(&mut self, response: ResponseId, item: ItemId, bytes: u32) {
         let now = self.now;
+        self.goes_on(response);
         let Some(active) = self.slot.active_mut().filter(|active| active.response == response) else {
             return self.drop_audio(DropReason::StaleResponse, bytes);
         };
@@ -810,7 +826,7 @@ impl Call {
             return self.cancel_response();
         }
         self.outputs.push_back(Output::KeepAudio);
-        self.last_item = self.last_item.max(item);
+        self.last_item = self.last_item.max(Some(item));
         self.tally.audio_out += 1;
         self.transcript.agent_accepted(response, item, bytes);
         active.first_output.get_or_insert(now);
@@ -827,6 +843,7 @@ impl Call {
         if !self.is_known(response) {
             return;
         }
+        self.goes_on(response);
         self.transcript.agent_said(item, &text);
         let (said, cancelled) = match &mut self.slot {
             Slot::Active(active) if active.response == response => (&mut active.said, false),
@@ -860,6 +877,7 @@ impl Call {
             return self.note(Note::Odd("a function call of a response that is not active"));
         };
         active.first_output.get_or_insert(now);
+        active.last_output = now;
         active.called_tools = true;
         if name == END_CALL {
             self.tools.answered_at_once(call, response, "{\"ok\":true}", now);
@@ -904,8 +922,16 @@ impl Call {
         let response = active.response;
         let (spoke, called_tools) = (active.spoke, active.called_tools);
         let ends_call = std::mem::take(&mut active.ends_call);
+        if spoke {
+            self.substitute_answered(&active);
+        }
         self.retire(active, status == ResponseStatus::Cancelled);
         if status == ResponseStatus::Cancelled {
+            // By the model itself, before it said anything: that answers nobody (R10). One that hears turns by itself
+            // does so when the caller goes on, and answers by itself.
+            if let Some(ask) = ask.filter(|_| !spoke && !called_tools && self.config.turns == Turns::Client) {
+                self.try_again(&ask);
+            }
             return;
         }
         if let ResponseStatus::Failed(ModelError::Fatal) = status {
@@ -1242,7 +1268,7 @@ impl Call {
     fn settle_keys(&mut self) {
         self.keypad.expire(self.now, &self.config);
         while self.link.is_ready()
-            && let Some(digits) = self.keypad.next_entry()
+            && let Some(digits) = self.keypad.next_entry(self.now)
         {
             let request = self.request();
             self.outputs.push_back(Output::Model(ModelOutput::CallerPressed { request, digits }));
@@ -1505,6 +1531,8 @@ impl Call {
         let unheard_ms = playing_time(self.playback.unheard_bytes(self.now)).as_millis() as u32;
         self.stop_playing();
         self.withdraw_goodbye();
+        // Nor is what was said before it a goodbye, if that becomes known later (H7).
+        self.memory.pass();
         self.take_back_unheard();
         let announced = self.announced_messages();
         let response = self.slot.occupant().map(|active| active.response).or(self.speaking.back().copied());
@@ -1574,6 +1602,7 @@ impl Call {
         match std::mem::take(&mut self.slot) {
             Slot::Requested { ask, .. } => self.slot = Slot::Requested { ask, cancel: true },
             Slot::Active(active) => {
+                self.substitute_answered(&active);
                 let request = self.request();
                 let response = active.response;
                 self.slot = Slot::Cancelling { active, since: self.now, request };
@@ -1585,6 +1614,20 @@ impl Call {
                 }
             }
             other @ (Slot::Idle | Slot::Cancelling { .. }) => self.slot = other,
+        }
+    }
+
+    /// A response that the model began by itself stood for one that we had asked for: it was heard, or interrupted. If
+    /// ours begins after all, it would answer a second time (R8, B6).
+    fn substitute_answered(&mut self, active: &Active) {
+        let request = active.ask.as_ref().map(|ask| ask.request);
+        if let Some(Overtaken { ask, cancel }) = &mut self.overtaken
+            && Some(ask.request) == request
+            && !std::mem::replace(cancel, true)
+            && ask.tool
+        {
+            // The substitute knew nothing of a tool's result.
+            self.waiting.tool = Some(Again(ask.again));
         }
     }
 
@@ -1755,7 +1798,7 @@ impl Call {
         self.tools.forget();
         self.waiting = Waiting::default();
         // One of which all audio was taken is still heard, and ends the call by itself.
-        if !self.ending.goodbye.is_pending() {
+        if !self.ending.goodbye.is_pending() && !self.ending.hang_up.is_issued() {
             self.say_local(Local::Apology);
             self.ending.goodbye = Goodbye::Unspoken { why: EndReason::ModelFailed };
         }
@@ -1867,12 +1910,18 @@ impl Call {
             Slot::Active(active) if active.first_output.is_none() => {
                 Some(active.since + self.config.first_audio_timeout)
             }
-            Slot::Active(active) => Some(active.since + self.config.response_max),
+            Slot::Active(active) => {
+                let whole = active.since + self.config.response_max;
+                Some(whole.min(active.last_output + self.config.next_output_timeout))
+            }
             Slot::Cancelling { since, .. } if self.config.abilities.cancels => {
                 Some(*since + self.config.cancel_timeout)
             }
             // It was not told, and goes on to its end.
-            Slot::Cancelling { active, .. } => Some(active.since + self.config.response_max),
+            Slot::Cancelling { active, .. } => {
+                let first = self.config.first_audio_timeout.max(self.config.next_output_timeout);
+                Some((active.since + self.config.response_max).min(active.last_output + first))
+            }
         }
     }
 
@@ -1880,7 +1929,9 @@ impl Call {
     fn filler_deadline(&self) -> Option<CallTime> {
         let outage = self.outage.filter(|outage| !outage.filled)?;
         let silent = self.ending.is_streaming() && !self.playback.is_audible(self.now);
-        (silent && self.config.clips.filler > 0).then_some(outage.since + self.config.filler_after)
+        // Whoever has heard goodbye is not asked to wait.
+        let waiting = !self.ending.goodbye.is_pending() && !self.ending.hang_up.is_issued();
+        (silent && waiting && self.config.clips.filler > 0).then_some(outage.since + self.config.filler_after)
     }
 
     fn gap_deadline(&self) -> Option<CallTime> {

@@ -69,6 +69,9 @@ pub struct CallConfig {
     pub requested_timeout: Duration,
     /// From the beginning of a response to its first audio or tool call (R10).
     pub first_audio_timeout: Duration,
+    /// From one sign of a response that goes on to the next, or to its end: a model that stops in the middle of a word
+    /// is as lost as one that never began (R10).
+    pub next_output_timeout: Duration,
     /// From the beginning of a response to its end, whatever it says: it outlasts every bound on its audio (R10).
     pub response_max: Duration,
     /// From cancelling a response to its end (R10).
@@ -209,6 +212,7 @@ impl Default for CallConfig {
             configure_timeout: ms(5_000),
             requested_timeout: ms(5_000),
             first_audio_timeout: ms(8_000),
+            next_output_timeout: ms(8_000),
             response_max: ms(330_000),
             cancel_timeout: ms(3_000),
             floor_max: ms(60_000),

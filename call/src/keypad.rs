@@ -13,6 +13,8 @@ pub struct Keypad {
     last: CallTime,
     /// Complete, and not told to the model yet. Bounded by `ENTRIES_MAX`.
     entries: VecDeque<String>,
+    /// The last that the model was told, for a session that was not there (N4). Bounded by `ENTRIES_MAX`.
+    told: VecDeque<(CallTime, String)>,
 }
 
 /// Entries that wait for a model; a caller who goes on pressing meanwhile is not heard anyway.
@@ -54,8 +56,18 @@ impl Keypad {
     }
 
     /// The next entry for the model.
-    pub fn next_entry(&mut self) -> Option<String> {
-        self.entries.pop_front()
+    pub fn next_entry(&mut self, now: CallTime) -> Option<String> {
+        let entry = self.entries.pop_front()?;
+        if self.told.len() == ENTRIES_MAX {
+            self.told.pop_front();
+        }
+        self.told.push_back((now, entry.clone()));
+        Some(entry)
+    }
+
+    /// What the model was told, and when.
+    pub fn told(&self) -> impl Iterator<Item = &(CallTime, String)> {
+        self.told.iter()
     }
 
     fn complete_pressed(&mut self) {
@@ -71,7 +83,7 @@ impl Keypad {
 
     pub fn fingerprint(&self, print: &mut Fingerprint<'_>, config: &CallConfig) {
         // Which keys they are, is told and not looked at.
-        let Keypad { pressed, last: _, entries } = self;
+        let Keypad { pressed, last: _, entries, told: _ } = self;
         print.put((pressed.len(), entries.len()));
         print.until_some(self.deadline(config));
     }

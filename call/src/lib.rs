@@ -12,6 +12,7 @@ pub mod id;
 mod idle;
 pub mod input;
 mod keypad;
+pub mod mistakes;
 mod model;
 pub mod output;
 pub mod pipeline;

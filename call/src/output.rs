@@ -77,6 +77,8 @@ pub enum Remembered {
     Caller(String),
     /// As far as it was heard.
     Agent(String),
+    /// Keys that the caller pressed (N10).
+    Keys(String),
     ToolCall {
         call: ToolCallId,
         name: String,
@@ -448,6 +450,7 @@ impl fmt::Display for Remembered {
         match self {
             Remembered::Caller(text) => write!(f, "caller {}", text.chars().count()),
             Remembered::Agent(text) => write!(f, "agent {}", text.chars().count()),
+            Remembered::Keys(keys) => write!(f, "{} keys", keys.len()),
             Remembered::ToolCall { call, .. } => write!(f, "call {call}"),
             Remembered::ToolOutput { call, .. } => write!(f, "output {call}"),
         }

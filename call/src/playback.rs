@@ -79,14 +79,15 @@ impl Segment {
         self.place + self.len
     }
 
-    /// How much of its item was heard, as far as this segment tells, if everything before this place was.
+    /// How much of its item was heard, as far as this segment tells, if everything before this place was. Of an item
+    /// that something of ours came between, the segments before may be forgotten: they were heard.
     fn item_heard(&self, heard: u64) -> Option<ItemHeard> {
         let Owner::Item { response, item } = self.owner else { return None };
         let begun = heard > self.place;
         Some(ItemHeard {
             response,
             item,
-            heard_bytes: if begun { self.item_offset + heard.min(self.end()) - self.place } else { 0 },
+            heard_bytes: if begun { self.item_offset + heard.min(self.end()) - self.place } else { self.item_offset },
             accepted_bytes: self.item_offset + self.len,
             complete: self.closed,
         })
@@ -341,17 +342,7 @@ impl Playback {
     /// Throws away everything not heard and says of each item what was heard of it. `clear` comes first.
     pub fn discard(&mut self) -> Vec<ItemHeard> {
         debug_assert!(self.in_flight.is_empty(), "clear comes first");
-        let mut items: Vec<ItemHeard> = Vec::new();
-        for part in self.segments.iter().filter_map(|segment| segment.item_heard(self.confirmed)) {
-            match items.iter_mut().find(|known| known.item == part.item) {
-                Some(known) => {
-                    known.heard_bytes = known.heard_bytes.max(part.heard_bytes);
-                    known.accepted_bytes = part.accepted_bytes;
-                    known.complete = part.complete;
-                }
-                None => items.push(part),
-            }
-        }
+        let items = self.items_heard(self.confirmed);
         self.segments.clear();
         self.confirmed = self.accepted;
         self.sent = self.accepted;
@@ -360,8 +351,25 @@ impl Playback {
 
     /// Every item of which something may be unheard.
     pub fn items(&self, now: CallTime) -> impl Iterator<Item = ItemHeard> + '_ {
-        let heard = self.heard(now);
-        self.segments.iter().filter_map(move |segment| segment.item_heard(heard))
+        self.items_heard(self.heard(now)).into_iter()
+    }
+
+    fn items_heard(&self, heard: u64) -> Vec<ItemHeard> {
+        let mut items: Vec<ItemHeard> = Vec::new();
+        for part in self.segments.iter().filter_map(|segment| segment.item_heard(heard)) {
+            match items.iter_mut().find(|known| known.item == part.item) {
+                Some(known) => {
+                    // Where hearing stopped in one segment, nothing of the next was heard.
+                    if known.heard_bytes == known.accepted_bytes {
+                        known.heard_bytes = part.heard_bytes;
+                    }
+                    known.accepted_bytes = part.accepted_bytes;
+                    known.complete = part.complete;
+                }
+                None => items.push(part),
+            }
+        }
+        items
     }
 
     /// Whether the caller hears the agent, or will without anybody doing anything more.

@@ -59,6 +59,8 @@ pub struct Active {
     pub since: CallTime,
     /// Its first accepted audio or its first tool call (R5, R10).
     pub first_output: Option<CallTime>,
+    /// When anything of it last came (R10).
+    pub last_output: CallTime,
     /// Whether audio of it was accepted.
     pub spoke: bool,
     /// Whether a frame of it was sent.
@@ -82,6 +84,7 @@ impl Active {
             ask,
             since,
             first_output: None,
+            last_output: since,
             spoke: false,
             sent: false,
             called_tools: false,
@@ -185,7 +188,19 @@ impl Ask {
 
 impl Active {
     fn fingerprint(&self, print: &mut Fingerprint<'_>, config: &CallConfig, has_audio: impl Fn(ItemId) -> bool) {
-        let Active { response, ask, since, first_output, spoke, sent, called_tools, ends_call, items, said } = self;
+        let Active {
+            response,
+            ask,
+            since,
+            first_output,
+            last_output,
+            spoke,
+            sent,
+            called_tools,
+            ends_call,
+            items,
+            said,
+        } = self;
         print.id(*response);
         print.put(ask.is_some());
         if let Some(ask) = ask {
@@ -194,6 +209,7 @@ impl Active {
         // When its first output came is for the record; that it came lifts the first deadline.
         print.until_some(first_output.is_none().then_some(*since + config.first_audio_timeout));
         print.until(*since + config.response_max);
+        print.until(*last_output + config.next_output_timeout);
         print.put((*spoke, *sent, *called_tools, *ends_call, items.len()));
         for (item, kind) in items {
             print.id(*item);
@@ -217,6 +233,7 @@ fn fingerprint_said(said: &[(ItemId, String)], print: &mut Fingerprint<'_>) {
 pub struct Ended {
     pub response: ResponseId,
     pub answers: Option<ItemId>,
+    /// It was not said to its end, or the caller has interrupted since: it is no goodbye, whatever it says (H7).
     pub cancelled: bool,
     pub said: Vec<(ItemId, String)>,
 }
@@ -238,6 +255,11 @@ impl Memory {
             self.ended.remove(oldest);
         }
         self.ended.push_back(ended);
+    }
+
+    /// The caller interrupted: the conversation has left all of them behind.
+    pub fn pass(&mut self) {
+        self.ended.iter_mut().for_each(|ended| ended.cancelled = true);
     }
 
     pub fn get(&self, response: ResponseId) -> Option<&Ended> {

@@ -163,6 +163,11 @@ impl Tools {
         speak
     }
 
+    /// Whether something that this response called for is still to be spoken about.
+    pub fn will_speak_of(&self, response: ResponseId) -> bool {
+        self.calls.iter().any(|call| call.response == response && call.speak)
+    }
+
     pub fn any_running(&self) -> bool {
         self.calls.iter().any(|call| matches!(call.state, State::Running(_)))
     }

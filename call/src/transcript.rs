@@ -119,17 +119,20 @@ impl Transcript {
         turns
     }
 
-    /// What was said so far and when it began, for a session of the model that knows nothing of it (N4). What is being
-    /// played counts as heard.
-    pub fn history(&self) -> impl Iterator<Item = (CallTime, Remembered)> + '_ {
-        self.entries.iter().filter_map(|entry| {
-            let (at, _) = entry.times?;
+    /// What was said so far and when it began, for a session of the model that knows nothing of it (N4). What was
+    /// accepted plays out and counts as heard; what of it has not begun comes last.
+    pub fn history(&self, now: CallTime) -> impl Iterator<Item = (CallTime, Remembered)> + '_ {
+        self.entries.iter().filter_map(move |entry| {
+            let begun = entry.times.map(|(at, _)| at);
+            let at = begun.or((entry.accepted > 0).then_some(now))?;
             let text = entry.heard_text();
+            // Of a word that was cut off, nothing is told.
+            let is_worth_telling = !text.trim().is_empty();
             let said = match entry.who {
                 Who::Caller => Remembered::Caller(text),
                 Who::Agent => Remembered::Agent(text),
             };
-            (!entry.text.trim().is_empty() && entry.cut_at != Some(0)).then_some((at, said))
+            is_worth_telling.then_some((at, said))
         })
     }
 

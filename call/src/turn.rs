@@ -195,6 +195,15 @@ impl Floor {
         self.hold.take().map(|hold| Verdict::Nothing { items: hold.committed(), back_channel: false })
     }
 
+    /// The stream is gone, and nothing more of the caller is heard for now. What was said in a hold is still to be
+    /// understood (N6).
+    pub fn caller_is_gone(&mut self, now: CallTime) {
+        self.caller = Caller::Silent;
+        if let Some(hold) = &mut self.hold {
+            hold.silent_since.get_or_insert(now);
+        }
+    }
+
     /// The caller began to speak while the greeting was protected, and goes on (B5).
     pub fn speaks_into_protection(&self) -> bool {
         matches!(self.caller, Caller::Speaking { protected: true, .. })

@@ -4,7 +4,7 @@ mod common;
 
 use call::config::{CallConfig, Turns};
 use call::input::{ModelError, ResponseStatus};
-use call::{Epoch, Input, ModelInput};
+use call::{Epoch, Input, ItemId, ModelInput};
 use common::*;
 
 fn rate_limited(retry_after_ms: u64) -> ModelError {
@@ -563,14 +563,123 @@ fn r10_every_wait_on_the_model_has_a_deadline() {
     assert_eq!(silent.times_of("close model"), [10.0]);
     let mut tool = scene.clone();
     tool.when(3.0, tool_call(R1, T1, "look"));
-    tool.until(20.0);
+    tool.until(10.9);
     assert!(tool.times_of("close model").is_empty());
+    // The next sign of a response that goes on, or its end.
+    tool.until(20.0);
+    assert_eq!(tool.times_of("close model"), [11.0]);
 
     // Cancelling.
     scene.when(3.0, audio(R1, A1, 100));
     scene.when(3.0, say_now("stop"));
     scene.until(20.0);
     assert_eq!(scene.times_of("close model"), [6.0]);
+}
+
+/// Breaks when a model that falls silent in the middle of its words is waited for as long as the longest response may
+/// last, and the caller with it.
+#[test]
+fn r10_a_response_that_stops_in_the_middle_is_a_lost_model() {
+    let mut scene = Scene::with_carrier(config());
+    scene.when(1.0, committed(I1));
+    scene.when(1.1, created(R1, Q2));
+    scene.when(1.2, audio(R1, A1, 400));
+    let mut goes_on = scene.clone();
+    scene.until(9.1);
+    scene.skip();
+    scene.until(9.3);
+    scene.expect(["close model", "do c2 connect model e2"]);
+    assert_eq!(scene.times_of("close model"), [9.2]);
+
+    // Nor is one waited for that cannot be told to stop.
+    let cannot = CallConfig {
+        abilities: call::config::ModelAbilities { cancels: false, truncates: true },
+        hold: false,
+        ..config()
+    };
+    let mut cancelled = Scene::with_carrier(cannot);
+    cancelled.when(1.0, committed(I1));
+    cancelled.when(1.1, created(R1, Q2));
+    cancelled.when(1.2, audio(R1, A1, 400));
+    cancelled.when(1.3, speech_started(I2));
+    cancelled.when(2.0, audio(R1, A1, 400));
+    cancelled.until(14.0);
+    assert_eq!(cancelled.times_of("close model"), [10.0]);
+
+    // Any sign of it will do.
+    for second in 1..40 {
+        goes_on.when(f64::from(second) * 5.0, item_added(R1, ItemId(500 + second)));
+    }
+    assert!(goes_on.times_of("close model").is_empty());
+}
+
+/// Breaks when a turn is left unanswered because the model cancelled its answer by itself.
+#[test]
+fn r10_a_response_that_the_model_cancels_before_it_speaks_is_asked_for_again() {
+    let mut scene = Scene::ready(config());
+    scene.when(1.0, committed(I1));
+    scene.when(1.1, created(R1, Q2));
+    scene.skip();
+    scene.when(1.2, done_cancelled(R1));
+    scene.expect(["create q3 CallerTurn"]);
+    scene.when(1.3, created(R2, Q3));
+    scene.skip();
+    scene.when(1.4, done_cancelled(R2));
+    scene.expect([]);
+    scene.noted("came to nothing twice");
+
+    // Of one that spoke, the caller has an answer; and a model that hears turns by itself cancels for its own reasons.
+    let mut spoke = Scene::ready(config());
+    spoke.when(1.0, committed(I1));
+    spoke.when(1.1, created(R1, Q2));
+    spoke.when(1.1, audio(R1, A1, 100));
+    spoke.skip();
+    spoke.when(1.2, done_cancelled(R1));
+    spoke.until(5.0);
+    assert_eq!(spoke.times_with("create").len(), 1);
+    let mut own = Scene::ready(CallConfig { turns: Turns::Model, hold: false, ..config() });
+    own.when(1.0, created_by_itself(R1));
+    own.when(1.2, done_cancelled(R1));
+    assert_eq!(own.times_with("create").len(), 0);
+}
+
+/// Breaks when "bye", to which the model cancelled its answer, waits for the silence to end the call (H9).
+#[test]
+fn r10_h9_a_farewell_whose_answer_the_model_cancels_is_answered_all_the_same() {
+    let mut scene = Scene::with_carrier(config());
+    scene.when(1.0, committed(I1));
+    scene.when(1.1, created(R1, Q2));
+    scene.when(1.2, caller_said(I1, "Bye!"));
+    scene.noted("GoodbyePending");
+    scene.when(1.3, done_cancelled(R1));
+    scene.noted("GoodbyeWithdrawn");
+    assert_eq!(scene.times_of("create q3 CallerTurn"), [1.3]);
+    scene.model_says(1.5, Q3, R2, A2, 200);
+    scene.when(1.6, transcript(R2, A2, "Goodbye!"));
+    scene.until(3.0);
+    scene.noted("HangingUp { reason: Goodbye");
+}
+
+/// The model begins a response by itself before ours; ours begins after all, when that one was heard or interrupted.
+/// Breaks when the caller is answered twice.
+#[test]
+fn r8_b6_an_overtaken_create_that_begins_late_is_cancelled() {
+    let mut scene = Scene::with_carrier(CallConfig { hold: false, ..config() });
+    scene.when(1.0, committed(I1));
+    scene.when(1.1, created_by_itself(R1));
+    scene.when(1.2, audio(R1, A1, 1_000));
+    let mut heard = scene.clone();
+    scene.when(1.5, speech_started(I2));
+    scene.when(1.6, done_cancelled(R1));
+    scene.skip();
+    scene.when(1.7, created(R2, Q2));
+    scene.expect(["cancel r2"]);
+
+    heard.when(1.3, done(R1));
+    heard.until(2.5);
+    heard.skip();
+    heard.when(2.6, created(R2, Q2));
+    heard.expect(["cancel r2"]);
 }
 
 /// Breaks when a model that cannot cancel is given up for not having done so.

@@ -688,3 +688,39 @@ fn h8_a_goodbye_survives_late_wake_ups() {
     scene.until(10.0);
     assert_eq!(scene.times_of("do c2 hang up").len(), 1);
 }
+
+/// The agent's words become known after the caller has interrupted them, and between the end of the speech and its commit.
+/// Breaks when they still end the call.
+#[test]
+fn h7_a_farewell_that_becomes_known_after_it_was_interrupted_is_none() {
+    let mut scene = Scene::with_carrier(config());
+    scene.when(1.0, committed(I1));
+    scene.model_says(1.1, Q2, R1, A1, 1_000);
+    // At its very end: nothing is left to be heard when the hold is decided.
+    scene.when(2.095, speech_started(I2));
+    scene.until(3.4);
+    scene.when(3.5, speech_stopped(I2));
+    scene.when(3.5, transcript(R1, A1, "Goodbye!"));
+    scene.when(3.6, committed(I2));
+    scene.until(4.0);
+    scene.not_noted("GoodbyePending");
+    scene.not_noted("HangingUp");
+    assert_eq!(scene.times_with("CallerTurn").len(), 2);
+}
+
+/// The caller's words end as the goodbye is asked for, and are committed after it: they are in the conversation before
+/// the farewell is, which is their answer (H2, T1).
+/// Breaks when they are asked about besides, or keep the call from ending.
+#[test]
+fn h2_a_turn_committed_as_the_farewell_is_asked_for_is_answered_by_it() {
+    let mut scene = Scene::with_carrier(CallConfig { call_max: ms(2_000), ..config() });
+    scene.when(1.5, speech_started(I1));
+    scene.until(2.4);
+    scene.noted("GoodbyeWanted { why: MaxDuration");
+    scene.when(2.5, speech_stopped(I1));
+    scene.when(2.5, committed(I1));
+    scene.model_says(2.6, Q2, R1, A1, 300);
+    scene.until(4.0);
+    assert_eq!(scene.times_with("create").len(), 1);
+    scene.noted("HangingUp { reason: MaxDuration");
+}

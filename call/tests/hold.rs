@@ -57,6 +57,24 @@ fn b4_an_empty_transcript_resumes_where_hearing_stopped() {
     assert_eq!(scene.call.summary().interruptions.false_alarm, 1);
 }
 
+/// Breaks when what the caller said just before the stream broke is forgotten with the stream (N6).
+#[test]
+fn b4_n6_a_hold_is_decided_although_the_stream_is_gone() {
+    let mut scene = Scene::with_carrier(CallConfig { resume_max: Some(ms(20_000)), ..config() });
+    scene.when(1.0, committed(I1));
+    scene.model_says(1.0, Q2, R1, A1, 10_000);
+    scene.when(2.0, speech_started(I2));
+    scene.when(2.9, spoke_for(I2, 400));
+    scene.when(2.9, committed(I2));
+    scene.when(3.0, closed());
+    scene.when(3.1, after_stream(call::CallStatus::InProgress));
+    scene.when(3.2, caller_said(I2, "No, wait."));
+    scene.noted("Interrupted");
+    scene.skip();
+    scene.when(5.0, started());
+    scene.expect(["create q4 CallerTurn"]);
+}
+
 /// Breaks when a back-channel word counts as words.
 #[test]
 fn b4_a_back_channel_word_resumes() {

@@ -3,7 +3,7 @@
 mod common;
 
 use call::config::{CallConfig, ClipLengths};
-use call::{Epoch, Input, ModelInput, OperatorInput};
+use call::{Epoch, Input, ItemId, ModelInput, OperatorInput};
 use common::*;
 
 const E2: Epoch = Epoch(2);
@@ -41,6 +41,57 @@ fn n4_a_lost_model_is_connected_again_and_told_what_was_said() {
     scene.expect(["remember caller 16", "remember agent 4"]);
     scene.when(5.0, again(ModelInput::Committed { item: I9 }));
     scene.expect(["create q6 CallerTurn"]);
+}
+
+/// Breaks when a word that was cut off is told as an empty text, or what is still to be played is left out.
+#[test]
+fn n4_what_will_be_heard_is_told_and_what_was_cut_off_is_not() {
+    let mut scene = Scene::with_carrier(config());
+    scene.when(1.0, committed(I1));
+    scene.when(1.1, created(R1, Q2));
+    scene.when(1.1, audio(R1, A1, 3_000));
+    scene.when(1.1, transcript(R1, A1, "Unbelievably, yes."));
+    scene.when(1.1, done(R1));
+    let mut queued = scene.clone();
+    // After 300 ms of the first word.
+    scene.when(1.2, speech_started(I2));
+    scene.until(3.0);
+    scene.noted("Interrupted");
+    scene.when(3.0, model_lost());
+    scene.when(3.1, again(ModelInput::Connected));
+    scene.skip();
+    scene.when(3.2, again(ModelInput::Configured));
+    scene.expect([]);
+
+    // A second answer, of which nothing was played when the model is lost.
+    queued.when(1.2, committed(I2));
+    queued.when(1.3, created(R2, Q3));
+    queued.when(1.3, audio(R2, A2, 1_000));
+    queued.when(1.3, transcript(R2, A2, "And no."));
+    queued.when(1.3, done(R2));
+    queued.when(1.4, model_lost());
+    queued.when(1.5, again(ModelInput::Connected));
+    queued.until(1.6);
+    queued.skip();
+    queued.when(1.6, again(ModelInput::Configured));
+    queued.expect(["remember agent 18", "remember agent 7"]);
+}
+
+/// Breaks when the first item of all is taken for one of a session that was lost before it had any.
+#[test]
+fn n4_items_of_this_session_are_spoken_of_whatever_their_number() {
+    const FIRST: ItemId = ItemId(0);
+    let mut scene = Scene::with_carrier(CallConfig { hold: false, ..config() });
+    scene.when(0.5, model_lost());
+    scene.when(0.6, again(ModelInput::Connected));
+    scene.when(0.7, again(ModelInput::Configured));
+    let audio = ModelInput::Audio { response: R1, item: FIRST, bytes: 16_000 };
+    scene.when(1.0, again(ModelInput::ResponseCreated { response: R1, request: None }));
+    scene.when(1.0, again(audio));
+    scene.until(1.5);
+    scene.skip();
+    scene.when(1.5, again(ModelInput::SpeechStarted { item: I9, at_ms: 500 }));
+    scene.expect(["clear", "cancel r1", "truncate i0 500ms"]);
 }
 
 /// Breaks when the pauses between attempts do not grow, or the attempts do not end.
@@ -148,6 +199,35 @@ fn n4_a_tool_that_answers_after_the_loss_is_told_with_its_call() {
     scene.expect(["remember call t1", "remember output t1", "create q6 ToolResult"]);
 }
 
+/// Breaks when the next session is asked to answer a turn whose tool still runs: it would have it run again.
+#[test]
+fn n4_n2_a_turn_whose_tool_runs_is_answered_by_its_result() {
+    let mut scene = Scene::ready(config());
+    scene.when(1.0, committed(I1));
+    scene.when(1.1, created(R1, Q2));
+    scene.when(1.2, tool_call(R1, T1, "look"));
+    scene.when(1.3, model_lost());
+    scene.when(1.4, again(ModelInput::Connected));
+    scene.skip();
+    scene.when(1.5, again(ModelInput::Configured));
+    scene.expect([]);
+    scene.when(2.0, tool_answered(C2));
+    scene.expect(["remember call t1", "remember output t1", "create q6 ToolResult"]);
+}
+
+/// Breaks when the next session does not know of the keys that the caller pressed.
+#[test]
+fn n4_n10_keys_are_part_of_what_is_told() {
+    let mut scene = Scene::ready(config());
+    scene.when(1.0, dtmf('5'));
+    scene.model_says(1.1, Q4, R1, A1, 100);
+    scene.when(2.0, model_lost());
+    scene.when(2.1, again(ModelInput::Connected));
+    scene.skip();
+    scene.when(2.2, again(ModelInput::Configured));
+    scene.expect(["remember 1 keys"]);
+}
+
 /// Breaks when the caller hears nothing at all of an outage, or is told again and again.
 #[test]
 fn n4_the_caller_is_asked_to_wait_once_and_told_when_there_is_no_hope() {
@@ -162,6 +242,22 @@ fn n4_the_caller_is_asked_to_wait_once_and_told_when_there_is_no_hope() {
     scene.until(6.0);
     scene.expect(["close model", "keep apology", "plays 300ms", "do c3 hang up"]);
     scene.noted("HangingUp { reason: ModelFailed");
+}
+
+/// Breaks when a caller who has heard goodbye is asked to wait, because the hang-up takes its time.
+#[test]
+fn n4_nobody_is_asked_to_wait_after_goodbye() {
+    let mut scene = Scene::with_carrier(clips());
+    scene.when(1.0, committed(I1));
+    scene.model_says(1.1, Q2, R1, A1, 200);
+    scene.when(1.2, transcript(R1, A1, "Goodbye!"));
+    scene.until(1.4);
+    scene.noted("HangingUp { reason: Goodbye");
+    scene.when(1.5, model_lost());
+    scene.skip();
+    scene.when(2.9, Input::Model(E2, ModelInput::Lost { fatal: true }));
+    scene.until(3.0);
+    scene.expect(["close model"]);
 }
 
 /// Breaks when the greeting is said again though it was heard, or not said though it was not.

@@ -467,3 +467,28 @@ fn b5_by_default_a_greeting_can_be_interrupted() {
     scene.until(2.0);
     assert_eq!(scene.times_of("clear"), [0.5]);
 }
+
+/// Keys of the operator come between two parts of an item; the first was heard to its end.
+/// Breaks when the whole item counts as unheard because the caller interrupts before the second.
+#[test]
+fn b1_n10_an_item_that_keys_came_between_was_heard_as_far_as_it_was() {
+    let mut scene = Scene::with_carrier(CallConfig { hold: false, ..config() });
+    scene.when(1.0, committed(I1));
+    scene.when(1.1, created(R1, Q2));
+    scene.when(1.1, audio(R1, A1, 600));
+    scene.when(1.1, call::Input::Operator(call::OperatorInput::Press("1".into())));
+    scene.when(1.1, audio(R1, A1, 1_000));
+    scene.when(1.1, audio_done(R1, A1));
+    scene.when(1.1, done(R1));
+    let mut within = scene.clone();
+    // 600 ms of it and 200 ms of keys end at 1.9 s.
+    scene.until(1.85);
+    scene.skip();
+    scene.when(1.85, speech_started(I2));
+    scene.expect(["clear", "truncate i101 600ms"]);
+
+    within.until(1.5);
+    within.skip();
+    within.when(1.5, speech_started(I2));
+    within.expect(["clear", "truncate i101 400ms"]);
+}

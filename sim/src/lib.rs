@@ -3,7 +3,10 @@
 pub mod carrier;
 pub mod dice;
 pub mod explore;
+pub mod faults;
 pub mod fuzz;
+pub mod joined;
+mod link;
 pub mod model;
 pub mod oracle;
 pub mod seed;

@@ -11,18 +11,20 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use call::config::{CallConfig, Direction, ModelAbilities, ProtectGreeting, Turns};
+use call::bridge::Clips;
+use call::config::{CallConfig, Direction, Keys, ModelAbilities, ProtectGreeting, Turns};
 use call::input::CallStatus;
 use call::wire::openai::SessionSettings;
 use call::{END_CALL, OperatorInput};
 
 use crate::carrier::stream::{CallerStep, FakeStream, StreamFacts, StreamOptions};
 use crate::dice::Dice;
+use crate::model::voice::noise;
 use crate::model::{
     Behaviour, FakeModel, Reply, ReplyCall, ReplyEnd, ReplyItem, Script, TranscriptOrder, TranscriptionTiming, Voice,
 };
 use crate::verdict::{self, Facts, Violation};
-use crate::world::{ConnectFault, Faults, HangUpFault, LinkFaults, Setup, ToolFault, World};
+use crate::world::{ConnectFault, Faults, HangUpFault, LinkFaults, ModelBreak, Setup, ToolFault, World};
 
 /// A call before it happens.
 #[derive(Clone, Debug)]
@@ -34,6 +36,11 @@ pub struct Plan {
     /// What the model says, response by response; then "Go on."
     pub replies: Vec<PlannedReply>,
     pub behaviour: Behaviour,
+    /// The sessions that the model gives after the first is lost; then it is not to be reached any more.
+    pub later: Vec<LaterSession>,
+    /// Our own clips, in bytes; 0: none.
+    pub filler_bytes: usize,
+    pub apology_bytes: usize,
     pub stream: StreamOptions,
     pub faults: Faults,
     /// Between the webhook and the media stream.
@@ -65,6 +72,13 @@ pub struct PlannedReply {
     /// Names of the functions called.
     pub calls: Vec<&'static str>,
     pub end: ReplyEnd,
+}
+
+/// What a session says and how it behaves, its temperament its own.
+#[derive(Clone, Debug)]
+pub struct LaterSession {
+    pub replies: Vec<PlannedReply>,
+    pub behaviour: Behaviour,
 }
 
 /// Nothing new goes wrong after this.
@@ -102,22 +116,31 @@ impl Plan {
     pub fn from_seed(seed: u64) -> Plan {
         let mut dice = Dice::new(seed);
         // One set of dice for each part, so that a change to one leaves the others of a seed as they were.
-        let [mut caller, mut replies, mut config, mut model, mut stream, mut faults, mut rest] =
+        let [mut caller, mut replies, mut config, mut model, mut stream, mut faults, mut rest, mut more, mut losses] =
             std::array::from_fn(|_| dice.split());
         let mut config = draw_config(&mut config);
-        let faults = draw_faults(&mut faults);
+        draw_more(&mut more, &mut config);
+        let mut faults = draw_faults(&mut faults);
+        let mut caller = draw_caller(&mut caller);
         let mut behaviour = draw_behaviour(&mut model);
+        let later = draw_losses(&mut losses, &mut config, &mut behaviour, &mut faults);
+        draw_keys(&mut more, &config, &mut caller);
         // What one delta brings is accepted or not, whole; a bound below that says nothing.
-        if behaviour.delta_bytes.iter().any(|bytes| *bytes > 4_000) {
+        let sizes = later.iter().map(|session| &session.behaviour).chain([&behaviour]);
+        if sizes.flat_map(|behaviour| &behaviour.delta_bytes).any(|bytes| *bytes > 4_000) {
             config.response_audio_max = CallConfig::default().response_audio_max;
         }
         // Before it is configured, nothing makes a model speak.
         let configured = faults.slowest() + behaviour.configure_latency + Duration::from_secs(1);
         behaviour.spontaneous.iter_mut().for_each(|at| *at += configured);
+        let has_clips = config.reconnect_max.is_some() && losses.percent(60);
         Plan {
             seed,
+            later,
+            filler_bytes: if has_clips { losses.between(800..=20_000) as usize } else { 0 },
+            apology_bytes: if has_clips { losses.between(800..=20_000) as usize } else { 0 },
             direction: if rest.percent(75) { Direction::Inbound } else { Direction::Outbound },
-            caller: draw_caller(&mut caller),
+            caller,
             replies: draw_replies(&mut replies),
             behaviour,
             stream: draw_stream(&mut stream),
@@ -167,7 +190,8 @@ impl Plan {
             direction: self.direction,
             settings: SessionSettings { turns: self.config.turns, ..SessionSettings::default() },
             carrier: FakeStream::new(facts, steps, self.stream.clone(), self.answer_delay),
-            model: FakeModel::new("m", self.script(), self.behaviour.clone()),
+            sessions: self.sessions(),
+            clips: self.clips(),
             config: self.config.clone(),
             carrier_delay: self.carrier_delay,
             model_delay: self.model_delay,
@@ -179,8 +203,32 @@ impl Plan {
         }
     }
 
-    fn script(&self) -> Script {
-        let mut voices = Dice::new(self.seed ^ 0x5EED);
+    /// Our own clips: noise, so that what was played of them can be told from all else.
+    pub fn clips(&self) -> Clips {
+        Clips {
+            filler: noise(self.seed ^ 0xF111, self.filler_bytes).into(),
+            apology: noise(self.seed ^ 0xA901, self.apology_bytes).into(),
+        }
+    }
+
+    /// The temperaments of all sessions.
+    pub fn behaviours(&self) -> impl Iterator<Item = &Behaviour> {
+        [&self.behaviour].into_iter().chain(self.later.iter().map(|session| &session.behaviour))
+    }
+
+    fn sessions(&self) -> Vec<FakeModel> {
+        let replies = [&self.replies].into_iter().chain(self.later.iter().map(|session| &session.replies));
+        let sessions = replies.zip(self.behaviours()).enumerate();
+        sessions
+            .map(|(index, (replies, behaviour))| {
+                let name = if index == 0 { "m".to_owned() } else { format!("m{}", index + 1) };
+                FakeModel::new(&name, self.script(index, replies), behaviour.clone())
+            })
+            .collect()
+    }
+
+    fn script(&self, session: usize, replies: &[PlannedReply]) -> Script {
+        let mut voices = Dice::new(self.seed ^ 0x5EED ^ (session as u64) << 32);
         let reply = |planned: &PlannedReply| Reply {
             items: planned
                 .says
@@ -194,7 +242,8 @@ impl Plan {
             CallerAct::Speak { meaning, .. } => Some(meaning.map(str::to_owned)),
             _ => None,
         });
-        Script { caller_says: meanings.collect(), replies: self.replies.iter().map(reply).collect() }
+        // A later session hears of later words, roughly: which ones does not matter.
+        Script { caller_says: meanings.skip(session).collect(), replies: replies.iter().map(reply).collect() }
     }
 }
 
@@ -306,8 +355,6 @@ fn draw_config(dice: &mut Dice) -> CallConfig {
     let greets = dice.percent(75);
     let short = dice.percent(20);
     CallConfig {
-        // One session of the model a call, so far.
-        reconnect_max: None,
         abilities: ModelAbilities { cancels: !dice.percent(3), truncates: !dice.percent(3) },
         turns: if model_turns { Turns::Model } else { Turns::Client },
         hold: !model_turns && dice.percent(80),
@@ -431,12 +478,9 @@ fn draw_faults(dice: &mut Dice) -> Faults {
         from_model,
         freezes: if dice.percent(10) { vec![draw_span(dice, 30..=5_000)] } else { Vec::new() },
         shuffled: dice.percent(50),
-        connect: match dice.between(0..=99) {
-            0 => ConnectFault::Fails { fatal: dice.percent(50) },
-            1 => ConnectFault::Hangs,
-            2..=14 => ConnectFault::Takes(dice.ms(300..=5_500)),
-            _ => ConnectFault::None,
-        },
+        connects: vec![draw_connect(dice, 1)],
+        model_breaks: Vec::new(),
+        comes_back_after: None,
         hang_ups: if dice.percent(15) {
             let faults = [HangUpFault::Fails, HangUpFault::FailsAndWorks, HangUpFault::Hangs, HangUpFault::Ignored];
             (0..dice.between(1..=4)).map(|_| dice.pick(&faults)).collect()
@@ -452,10 +496,10 @@ fn draw_faults(dice: &mut Dice) -> Faults {
             })
             .collect(),
         no_stream,
-        stream_breaks: dice.percent(3).then(|| {
+        stream_breaks: Vec::from_iter(dice.percent(3).then(|| {
             let says = [None, Some(CallStatus::InProgress), Some(CallStatus::Completed)];
             (dice.ms(1_000..=18_000), dice.pick(&says))
-        }),
+        })),
         no_last_status: dice.percent(4),
         statuses: if no_stream && dice.percent(50) {
             let status = [CallStatus::Busy, CallStatus::NoAnswer, CallStatus::Failed, CallStatus::Completed];
@@ -475,6 +519,99 @@ fn draw_faults(dice: &mut Dice) -> Faults {
             Vec::new()
         },
     }
+}
+
+/// `bad`: how many attempts of a hundred fail, and how many hang.
+fn draw_connect(dice: &mut Dice, bad: u64) -> ConnectFault {
+    let drawn = dice.between(0..=99);
+    match drawn {
+        _ if drawn < bad => ConnectFault::Fails { fatal: dice.percent(50) },
+        _ if drawn < bad * 2 => ConnectFault::Hangs,
+        _ if drawn < bad * 2 + 13 => ConnectFault::Takes(dice.ms(300..=5_500)),
+        _ => ConnectFault::None,
+    }
+}
+
+/// What else a call may be set up for: keys collected (N10), a stream that comes back (N6), bounds nearly nothing fits
+/// into (A1), gaps in what the caller says (N7).
+fn draw_more(dice: &mut Dice, config: &mut CallConfig) {
+    if dice.percent(40) {
+        config.keys = Keys::Collect {
+            terminator: dice.pick(&[None, Some('#'), Some('*')]),
+            length: dice.pick(&[None, Some(2), Some(4)]),
+            pause: dice.ms(300..=3_000),
+        };
+    }
+    if dice.percent(50) {
+        config.resume_max = Some(dice.ms(2_000..=20_000));
+    }
+    if dice.percent(3) {
+        config.response_audio_max = dice.ms(600..=1_500);
+    }
+    if dice.percent(20) {
+        config.history_turns = 1_000;
+    }
+}
+
+/// Callers who press keys. Not operators: of tones, which repeat themselves, nobody could say what was played.
+fn draw_keys(dice: &mut Dice, config: &CallConfig, caller: &mut Vec<CallerAct>) {
+    let collects = matches!(config.keys, Keys::Collect { .. });
+    if dice.percent(if collects { 30 } else { 5 }) {
+        let mut at = dice.between(0..=caller.len() as u64) as usize;
+        for _ in 0..dice.between(1..=6) {
+            caller.insert(at, CallerAct::Press(dice.pick(&['0', '1', '7', '9', '*', '#'])));
+            caller.insert(at + 1, CallerAct::Pause(dice.ms(50..=700)));
+            at += 2;
+        }
+    }
+}
+
+/// Sessions that are lost, sockets that break, and what comes after (N4, N6, R9–R11).
+fn draw_losses(
+    dice: &mut Dice,
+    config: &mut CallConfig,
+    behaviour: &mut Behaviour,
+    faults: &mut Faults,
+) -> Vec<LaterSession> {
+    config.reconnect_max = if dice.percent(25) { None } else { Some(dice.ms(3_000..=15_000)) };
+    config.filler_after = dice.ms(200..=1_500);
+    // Most calls lose nothing, some one session, few all they can get.
+    let losses = dice.weighted(&[(60, 0), (20, 1), (10, 2), (10, 4)]);
+    let unruly = |dice: &mut Dice, behaviour: &mut Behaviour| match dice.between(0..=5) {
+        0 | 1 => behaviour.close_after = Some((dice.between(3..=400), dice.pick(&[None, Some(1_001), Some(1_011)]))),
+        2 => behaviour.expires_after = Some(dice.ms(300..=8_000)),
+        3 => behaviour.ignored_creates = 1,
+        4 => behaviour.refuse = Some(dice.pick(&["server_error", "invalid_api_key"])),
+        _ => {}
+    };
+    for _ in 0..losses {
+        let how = dice.pick(&[ModelBreak::Drops, ModelBreak::Drops, ModelBreak::Silent]);
+        faults.model_breaks.push((dice.ms(500..=18_000), how));
+    }
+    if dice.percent(10) {
+        behaviour.rejected_edits = dice.between(1..=3) as u32;
+    }
+    let later = (0..dice.between(1..=4)).map(|_| {
+        let mut behaviour = draw_behaviour(dice);
+        if losses > 0 && dice.percent(25) {
+            unruly(dice, &mut behaviour);
+        }
+        if dice.percent(10) {
+            behaviour.rejected_edits = dice.between(1..=3) as u32;
+        }
+        let configured = behaviour.configure_latency + Duration::from_secs(1) + faults.slowest();
+        behaviour.spontaneous.iter_mut().for_each(|at| *at += configured);
+        faults.connects.push(draw_connect(dice, if losses > 0 { 8 } else { 1 }));
+        LaterSession { replies: draw_replies(dice), behaviour }
+    });
+    let later = later.collect();
+    if dice.percent(12) {
+        for _ in 0..dice.between(1..=2) {
+            faults.stream_breaks.push((dice.ms(1_000..=18_000), Some(CallStatus::InProgress)));
+        }
+    }
+    faults.comes_back_after = (!dice.percent(15)).then(|| dice.ms(200..=6_000));
+    later
 }
 
 /// A time of this length that is over before [`CALM`].

@@ -1,9 +1,9 @@
 //! A whole call in virtual time: the real bridge between the simulated carrier and the simulated model, over links that
-//! may be slow, in a process that may stand still. Everything is a value; the same settings give the same call, to the
-//! byte.
+//! may be slow or break, in a process that may stand still. Everything is a value; the same settings give the same call,
+//! to the byte.
+//!
+//! A call may need several streams of the carrier and several sessions of the model; [`crate::joined`] makes one of them.
 
-use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,14 +12,16 @@ use call::config::{CallConfig, CallFacts, Direction};
 use call::input::{CallStatus, CarrierInput, Input, Outcome};
 use call::trace::Words;
 use call::wire::openai::{SessionSettings, close_is_fatal};
-use call::{CallTime, Command, CommandId, EndReason, Epoch, ModelInput, Note, OperatorInput, Summary};
+use call::{CallTime, Command, CommandId, EndReason, Epoch, ModelInput, Note, Summary};
 
-use crate::carrier::stream::{self as carrier, FakeStream};
+use crate::carrier::stream::{self as carrier, FakeStream, StreamReport};
 use crate::dice::Dice;
+pub use crate::faults::{ConnectFault, Faults, HangUpFault, LinkFaults, ModelBreak, ToolFault};
+use crate::link::{Agenda, Link};
 use crate::model::{self, FakeModel};
 
-/// Whoever judges what was played compares it with what the model gave; sounds of our own would only be in the way.
-fn no_clips() -> Clips {
+/// For calls in which a lost model is not to be heard of.
+pub fn no_clips() -> Clips {
     Clips { filler: Arc::from([]), apology: Arc::from([]) }
 }
 
@@ -29,7 +31,9 @@ pub struct Setup {
     pub direction: Direction,
     pub settings: SessionSettings,
     pub carrier: FakeStream,
-    pub model: FakeModel,
+    /// The sessions that the model gives, one for each connection; when they have run out, it is not to be reached.
+    pub sessions: Vec<FakeModel>,
+    pub clips: Clips,
     /// One way, between the bridge and each peer.
     pub carrier_delay: Duration,
     pub model_delay: Duration,
@@ -42,160 +46,6 @@ pub struct Setup {
     /// Whether the recording's samples are wanted.
     pub recorded: bool,
     pub faults: Faults,
-}
-
-/// What goes wrong between the peers. The default is a good day.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub struct Faults {
-    /// Of the dice that jitter and shuffling are drawn from.
-    pub seed: u64,
-    pub to_carrier: LinkFaults,
-    pub from_carrier: LinkFaults,
-    pub to_model: LinkFaults,
-    pub from_model: LinkFaults,
-    /// Our process stands still: nothing is handled, then everything at once.
-    pub freezes: Vec<Range<Duration>>,
-    /// What has arrived at one moment is handled in any order, its order on each link kept.
-    pub shuffled: bool,
-    pub connect: ConnectFault,
-    /// One for each attempt to hang up; those after work.
-    pub hang_ups: Vec<HangUpFault>,
-    /// One for each tool that is run, over and over; none: all answer after `command_delay`.
-    pub tools: Vec<ToolFault>,
-    /// The carrier's stream never comes.
-    pub no_stream: bool,
-    /// The carrier's socket breaks at this time, and what the carrier says then: that the call goes on, that it is
-    /// over, or nothing.
-    pub stream_breaks: Option<(Duration, Option<CallStatus>)>,
-    /// Whether the carrier's news that its stream has ended get lost.
-    pub no_last_status: bool,
-    /// What else the carrier says about the call, and when.
-    pub statuses: Vec<(Duration, CallStatus)>,
-    pub operator: Vec<(Duration, OperatorInput)>,
-}
-
-impl Faults {
-    /// How long connecting, and a message there and back, may take because of them.
-    pub fn slowest(&self) -> Duration {
-        let connect = if let ConnectFault::Takes(time) = self.connect { time } else { Duration::ZERO };
-        let links = [&self.to_model, &self.from_model].map(LinkFaults::uneven);
-        connect + links.iter().sum::<Duration>() + self.frozen()
-    }
-
-    /// How long our process stands still.
-    pub fn frozen(&self) -> Duration {
-        self.freezes.iter().map(|freeze| freeze.end - freeze.start).sum()
-    }
-}
-
-impl LinkFaults {
-    /// How much later than another one message may come.
-    pub fn uneven(&self) -> Duration {
-        let stalls: Duration = self.stalls.iter().map(|stall| stall.end - stall.start).sum();
-        self.jitter + self.burst.unwrap_or_default() + stalls
-    }
-}
-
-/// What goes wrong on one link. Messages keep their order whatever happens.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub struct LinkFaults {
-    /// Up to so much is added to a message's delay.
-    pub jitter: Duration,
-    /// Messages arrive in bursts, so far apart.
-    pub burst: Option<Duration>,
-    /// Nothing arrives meanwhile.
-    pub stalls: Vec<Range<Duration>>,
-}
-
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
-pub enum ConnectFault {
-    #[default]
-    None,
-    Takes(Duration),
-    Fails {
-        fatal: bool,
-    },
-    /// Neither connected nor refused.
-    Hangs,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HangUpFault {
-    Fails,
-    /// It fails, and the call ends all the same.
-    FailsAndWorks,
-    /// No answer comes, and nothing happens.
-    Hangs,
-    /// It is accepted, and the stream goes on.
-    Ignored,
-}
-
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub enum ToolFault {
-    Answers(Duration),
-    Fails(Duration),
-    /// With something else the second time.
-    AnswersTwice(Duration),
-    Never,
-}
-
-/// A message on its way.
-struct Late<T> {
-    due: Duration,
-    what: T,
-}
-
-/// First in, first out.
-struct Link<T> {
-    delay: Duration,
-    faults: LinkFaults,
-    dice: Dice,
-    queue: VecDeque<Late<T>>,
-}
-
-impl<T> Link<T> {
-    fn new(delay: Duration, faults: LinkFaults, dice: Dice) -> Self {
-        Link { delay, faults, dice, queue: VecDeque::new() }
-    }
-
-    fn send(&mut self, what: T, now: Duration) {
-        let mut due = now + self.delay + self.dice.up_to(self.faults.jitter);
-        if let Some(burst) = self.faults.burst.filter(|burst| !burst.is_zero()) {
-            due = burst * u32::try_from(due.as_micros().div_ceil(burst.as_micros())).unwrap_or(u32::MAX);
-        }
-        if let Some(stall) = self.faults.stalls.iter().find(|stall| stall.contains(&due)) {
-            due = stall.end;
-        }
-        let after = self.queue.back().map_or(Duration::ZERO, |late| late.due);
-        self.queue.push_back(Late { due: due.max(after), what });
-    }
-
-    fn receive(&mut self, now: Duration) -> Option<T> {
-        self.queue.pop_front_if(|late| late.due <= now).map(|late| late.what)
-    }
-
-    fn due(&self) -> Option<Duration> {
-        self.queue.front().map(|late| late.due)
-    }
-}
-
-/// What comes at its own time, each apart from the others. What is due at once comes in the order in which it was put.
-struct Agenda<T>(Vec<Late<T>>);
-
-impl<T> Agenda<T> {
-    fn put(&mut self, due: Duration, what: T) {
-        self.0.push(Late { due, what });
-    }
-
-    fn take(&mut self, now: Duration) -> Option<T> {
-        let due = self.due().filter(|due| *due <= now)?;
-        let index = self.0.iter().position(|late| late.due == due)?;
-        Some(self.0.remove(index).what)
-    }
-
-    fn due(&self) -> Option<Duration> {
-        self.0.iter().map(|late| late.due).min()
-    }
 }
 
 enum FromPeer {
@@ -215,23 +65,42 @@ enum Source {
     Time,
 }
 
+/// A session of the model, from its opening on.
+pub struct Session {
+    pub epoch: Epoch,
+    pub opened: Duration,
+    /// When we closed it, or heard that it was closed.
+    pub closed: Option<Duration>,
+    pub model: FakeModel,
+    /// Since when nothing comes through any more.
+    pub silent: Option<Duration>,
+}
+
 pub struct World {
     bridge: Bridge,
+    /// The stream of now, and those before it.
     pub carrier: FakeStream,
-    pub model: FakeModel,
+    pub earlier: Vec<StreamReport>,
+    /// Every session that was opened.
+    pub sessions: Vec<Session>,
+    supply: std::vec::IntoIter<FakeModel>,
     faults: Faults,
     dice: Dice,
     to_carrier: Link<FromPeer>,
     from_carrier: Link<FromPeer>,
-    to_model: Link<String>,
-    from_model: Link<FromPeer>,
+    to_model: Link<(Epoch, String)>,
+    from_model: Link<(Epoch, FromPeer)>,
     /// What is told by neither socket.
     inputs: Agenda<Input>,
     command_delay: Duration,
     carrier_open: bool,
-    model_open: Option<Epoch>,
+    /// The connection that is wanted: being made, or open.
+    wanted: Option<Epoch>,
+    connects_asked: usize,
     stream_begins: Duration,
     stream_began: bool,
+    /// When the carrier's document brings the stream back.
+    comes_back: Option<Duration>,
     tool_output: String,
     hang_ups_asked: usize,
     tools_run: usize,
@@ -245,6 +114,9 @@ pub struct World {
     pub recorded_caller: Vec<(Duration, Vec<u8>)>,
     pub recorded_agent: Vec<RecordedAgent>,
     pub ended: Option<(Duration, EndReason)>,
+    /// The model's names of responses and of items with audio, as the bridge was first told of each.
+    pub responses_told: Vec<String>,
+    pub items_told: Vec<String>,
     /// Media messages of the carrier that the bridge was given after the stream's beginning.
     pub media_in: u64,
     /// Agent audio that still lay at the carrier when our hang-up ended the stream.
@@ -265,7 +137,7 @@ impl World {
         let facts = CallFacts { direction: setup.direction };
         let faults = setup.faults;
         let mut dice = Dice::new(faults.seed);
-        let mut inputs = Agenda(Vec::new());
+        let mut inputs = Agenda::new();
         for (at, input) in &faults.operator {
             inputs.put(*at, Input::Operator(input.clone()));
         }
@@ -273,9 +145,11 @@ impl World {
             inputs.put(*at, Input::Carrier(CarrierInput::Status(*status)));
         }
         World {
-            bridge: Bridge::new(setup.config, facts, setup.settings, no_clips(), wants),
+            bridge: Bridge::new(setup.config, facts, setup.settings, setup.clips, wants),
             carrier: setup.carrier,
-            model: setup.model,
+            earlier: Vec::new(),
+            sessions: Vec::new(),
+            supply: setup.sessions.into_iter(),
             to_carrier: Link::new(setup.carrier_delay, faults.to_carrier.clone(), dice.split()),
             from_carrier: Link::new(setup.carrier_delay, faults.from_carrier.clone(), dice.split()),
             to_model: Link::new(setup.model_delay, faults.to_model.clone(), dice.split()),
@@ -284,7 +158,9 @@ impl World {
             inputs,
             command_delay: setup.command_delay,
             carrier_open: true,
-            model_open: None,
+            wanted: None,
+            connects_asked: 0,
+            comes_back: None,
             stream_begins: if faults.no_stream { Duration::MAX } else { setup.answer_delay },
             stream_began: false,
             tool_output: setup.tool_output,
@@ -298,6 +174,8 @@ impl World {
             recorded_caller: Vec::new(),
             recorded_agent: Vec::new(),
             ended: None,
+            responses_told: Vec::new(),
+            items_told: Vec::new(),
             media_in: 0,
             cut_by_hang_up: None,
             after_end: 0,
@@ -344,13 +222,15 @@ impl World {
         } else {
             Some(self.stream_begins).filter(|begins| *begins < Duration::MAX)
         };
-        let model = self.model_open.and_then(|_| self.model.poll_timeout());
-        let breaks = self.faults.stream_breaks.map(|(at, _)| at);
+        let model = self.session().and_then(|session| Some(session.opened + session.model.poll_timeout()?));
+        let breaks = self.faults.stream_breaks.iter().map(|(at, _)| *at).min();
+        let model_breaks = self.faults.model_breaks.iter().map(|(at, _)| *at).min();
         let bridge = self.bridge.poll_timeout().map(|at| Duration::from_micros(at.as_micros()));
         let told = [self.from_carrier.due(), self.from_model.due(), self.inputs.due(), bridge];
         let told = told.into_iter().flatten().map(|due| self.thawed(due));
-        let peers = [carrier, model, breaks, self.to_carrier.due(), self.to_model.due()];
-        peers.into_iter().flatten().chain(told).min()
+        let links = [self.to_carrier.due(), self.to_model.due()];
+        let peers = [carrier, model, breaks, model_breaks, self.comes_back].into_iter().chain(links);
+        peers.flatten().chain(told).min()
     }
 
     /// The first moment from this on at which our process runs.
@@ -375,9 +255,12 @@ impl World {
                 Source::Model => self.hear_model(),
                 Source::Rest => {
                     while let Some(input) = self.inputs.take(self.now) {
-                        if let Input::Model(epoch, ModelInput::Connected) = input {
-                            self.model_open = Some(epoch);
-                        }
+                        let input = match input {
+                            Input::Model(epoch, ModelInput::Connected) if self.wanted == Some(epoch) => {
+                                self.open_session(epoch)
+                            }
+                            input => input,
+                        };
                         self.tell(input);
                     }
                 }
@@ -399,18 +282,14 @@ impl World {
                 FromPeer::Close | FromPeer::CloseWith(_) => self.carrier.receive_close(now),
             }
         }
-        while let Some(text) = self.to_model.receive(now) {
-            self.model.receive(&text, now);
-        }
-        if let Some((_, says)) = self.faults.stream_breaks.take_if(|(at, _)| *at <= now)
-            && !self.carrier.is_over()
-        {
-            self.carrier.receive_close(now);
-            self.from_carrier.send(FromPeer::Close, now);
-            if let Some(status) = says {
-                self.inputs.put(now + self.command_delay, Input::Carrier(CarrierInput::AfterStream(status)));
+        while let Some((epoch, text)) = self.to_model.receive(now) {
+            if let Some(session) =
+                self.session_mut().filter(|session| session.epoch == epoch && session.silent.is_none())
+            {
+                session.model.receive(&text, now - session.opened);
             }
         }
+        self.break_links();
         if self.stream_began {
             while let Some(sent) = self.carrier.poll(now) {
                 let what = match sent {
@@ -426,15 +305,64 @@ impl World {
                 self.from_carrier.send(what, now);
             }
         }
-        if self.model_open.is_some() {
-            while let Some(sent) = self.model.poll(now) {
+        if let Some(session) = self.sessions.last_mut().filter(|session| session.closed.is_none()) {
+            while let Some(sent) = session.model.poll(now - session.opened) {
                 let what = match sent {
                     model::Sent::Text(text) => FromPeer::Text(text),
                     model::Sent::Close(code) => FromPeer::CloseWith(code),
                 };
-                self.from_model.send(what, now);
+                if session.silent.is_none() {
+                    self.from_model.send((session.epoch, what), now);
+                }
             }
         }
+    }
+
+    fn break_links(&mut self) {
+        let now = self.now;
+        let faults = &mut self.faults;
+        for (_, says) in faults.stream_breaks.extract_if(.., |(at, _)| *at <= now) {
+            if self.carrier.is_over() || self.comes_back.is_some() {
+                continue;
+            }
+            self.carrier.receive_close(now);
+            self.from_carrier.send(FromPeer::Close, now);
+            if let Some(status) = says {
+                self.inputs.put(now + self.command_delay, Input::Carrier(CarrierInput::AfterStream(status)));
+            }
+        }
+        for (_, how) in faults.model_breaks.extract_if(.., |(at, _)| *at <= now) {
+            let Some(session) = self.sessions.last_mut().filter(|session| session.closed.is_none()) else { continue };
+            session.silent.get_or_insert(now);
+            if how == ModelBreak::Drops {
+                self.from_model.lose();
+                self.from_model.send((session.epoch, FromPeer::CloseWith(None)), now);
+            }
+        }
+        if self.comes_back.take_if(|at| *at <= now).is_some() && self.ended.is_none() {
+            let next = self.carrier.next_stream(&format!("MZ{}", self.earlier.len() + 2), now);
+            let before = std::mem::replace(&mut self.carrier, next);
+            self.earlier.push(before.into_report().0);
+            self.to_carrier.lose();
+            self.from_carrier.lose();
+            self.carrier_open = true;
+        }
+    }
+
+    /// The session that is open.
+    fn session(&self) -> Option<&Session> {
+        self.sessions.last().filter(|session| session.closed.is_none())
+    }
+
+    fn session_mut(&mut self) -> Option<&mut Session> {
+        self.sessions.last_mut().filter(|session| session.closed.is_none())
+    }
+
+    /// The model takes the connection, if it has another session to give.
+    fn open_session(&mut self, epoch: Epoch) -> Input {
+        let Some(model) = self.supply.next() else { return Input::Model(epoch, ModelInput::Lost { fatal: false }) };
+        self.sessions.push(Session { epoch, opened: self.now, closed: None, model, silent: None });
+        Input::Model(epoch, ModelInput::Connected)
     }
 
     fn hear_carrier(&mut self) {
@@ -445,7 +373,8 @@ impl World {
             }
             match what {
                 FromPeer::Text(text) => {
-                    let live = self.bridge.stream_sid().is_some() && self.ended.is_none();
+                    let ours = self.bridge.stream_sid().is_some_and(|sid| text.contains(sid));
+                    let live = ours && self.ended.is_none();
                     self.media_in += u64::from(live && text.contains(r#""event":"media""#));
                     self.bridge.handle_carrier(&text, at);
                     self.drain();
@@ -457,19 +386,36 @@ impl World {
 
     fn hear_model(&mut self) {
         let at = self.call_time();
-        while let Some(what) = self.from_model.receive(self.now) {
-            // What was still on its way when we closed reaches nobody.
-            let Some(epoch) = self.model_open else { continue };
-            match what {
+        while let Some((epoch, what)) = self.from_model.receive(self.now) {
+            let open = self.session().is_some_and(|session| session.epoch == epoch);
+            let fatal = match what {
+                // What was still on its way when we closed reaches nobody.
+                FromPeer::Text(_) if !open => continue,
                 FromPeer::Text(text) => {
+                    self.note_names(&text);
                     self.bridge.handle_model(&text, at);
                     self.drain();
+                    continue;
                 }
-                FromPeer::Close => self.tell(Input::Model(epoch, ModelInput::Lost { fatal: false })),
-                FromPeer::CloseWith(code) => {
-                    self.tell(Input::Model(epoch, ModelInput::Lost { fatal: close_is_fatal(code) }));
-                }
-            }
+                FromPeer::Close => false,
+                FromPeer::CloseWith(code) => close_is_fatal(code),
+            };
+            self.tell(Input::Model(epoch, ModelInput::Lost { fatal }));
+        }
+    }
+
+    fn note_names(&mut self, text: &str) {
+        let value = |key: &str| {
+            let at = text.find(key)? + key.len();
+            text[at..].split('"').next()
+        };
+        if text.contains(r#""response.created""#) {
+            self.responses_told.extend(value(r#""response":{"id":""#).map(str::to_owned));
+        } else if text.contains(r#""response.output_audio.delta""#)
+            && let Some(item) = value(r#""item_id":""#)
+            && self.items_told.last().is_none_or(|last| last != item)
+        {
+            self.items_told.push(item.to_owned());
         }
     }
 
@@ -488,13 +434,23 @@ impl World {
             }
             match effect {
                 Effect::ToCarrier(_, text) => self.to_carrier.send(FromPeer::Text(text.to_owned()), now),
-                Effect::ToModel(text) => self.to_model.send(text.to_owned(), now),
+                Effect::ToModel(text) => {
+                    let session = self.sessions.last().filter(|session| session.closed.is_none());
+                    if let Some(session) = session {
+                        self.to_model.send((session.epoch, text.to_owned()), now);
+                    }
+                }
                 Effect::CloseCarrier => {
                     self.carrier_open = false;
                     self.to_carrier.send(FromPeer::Close, now);
                 }
-                Effect::CloseModel => self.model_open = None,
-                Effect::ResumeStream => {}
+                Effect::CloseModel => {
+                    self.wanted = None;
+                    if let Some(session) = self.sessions.last_mut() {
+                        session.closed.get_or_insert(now);
+                    }
+                }
+                Effect::ResumeStream => self.comes_back = self.faults.comes_back_after.map(|after| now + after),
                 Effect::RecordCaller { at, audio } => self.recorded_caller.push((at, audio.to_vec())),
                 Effect::RecordAgent { at, audio } => {
                     self.recorded_agent.push(RecordedAgent::Audio { at, audio: audio.to_vec() });
@@ -519,8 +475,11 @@ impl World {
     }
 
     fn connect(&mut self, epoch: Epoch) {
+        self.wanted = Some(epoch);
+        let fault = self.faults.connects.get(self.connects_asked).copied().unwrap_or_default();
+        self.connects_asked += 1;
         let soon = self.now + self.command_delay;
-        match self.faults.connect {
+        match fault {
             ConnectFault::None => self.inputs.put(soon, Input::Model(epoch, ModelInput::Connected)),
             ConnectFault::Takes(time) => self.inputs.put(self.now + time, Input::Model(epoch, ModelInput::Connected)),
             ConnectFault::Fails { fatal } => self.inputs.put(soon, Input::Model(epoch, ModelInput::Lost { fatal })),

@@ -8,10 +8,11 @@ use call::trace::{Event, Trace, Words};
 use call::wire::openai::SessionSettings;
 use call::{EndReason, Note};
 use sim::carrier::stream::{CallerStep, FakeStream, StreamFacts, StreamOptions};
+use sim::joined::record;
 use sim::model::voice::hum;
 use sim::model::{Behaviour, FakeModel, Reply, ReplyItem, Script, TranscriptOrder};
 use sim::oracle;
-use sim::world::{Faults, RecordedAgent, Setup, World};
+use sim::world::{Faults, RecordedAgent, Setup, World, no_clips};
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -52,7 +53,8 @@ impl Scene {
             direction: Direction::Inbound,
             settings: SessionSettings::default(),
             carrier: FakeStream::new(facts, self.caller, self.options, ANSWER),
-            model: FakeModel::new("m", self.script, self.behaviour),
+            sessions: vec![FakeModel::new("m", self.script, self.behaviour)],
+            clips: no_clips(),
             carrier_delay: self.delay,
             model_delay: self.delay,
             answer_delay: ANSWER,
@@ -96,7 +98,7 @@ fn ended(world: &World) -> (Duration, EndReason) {
 #[test]
 fn a_whole_call_is_heard_as_it_was_meant() {
     let world = everything().run();
-    let (report, record) = (world.carrier.report(), world.model.record());
+    let (report, record) = (world.carrier.report(), &record(&world));
     let heard = oracle::judge(report, record, 20).unwrap();
     assert_eq!(ended(&world).1, EndReason::Goodbye, "{:#?}", world.notes);
     // Greeting, the interrupted answer, the goodbye.
@@ -141,8 +143,8 @@ fn the_recording_has_what_was_heard() {
     }
     let mut recorded = report.clone();
     recorded.played = agent;
-    let heard = oracle::heard(report, world.model.record()).unwrap();
-    let kept = oracle::heard(&recorded, world.model.record()).unwrap();
+    let heard = oracle::heard(report, &record(&world)).unwrap();
+    let kept = oracle::heard(&recorded, &record(&world)).unwrap();
     assert_eq!(heard.len(), kept.len());
     for (heard, kept) in heard.iter().zip(&kept) {
         assert!(heard.at.abs_diff(kept.at) <= 160 && heard.bytes.abs_diff(kept.bytes) <= 160, "{heard:?} {kept:?}");
@@ -157,7 +159,7 @@ fn truncation_is_where_hearing_stopped_wherever_that_is() {
         let mut scene = everything();
         scene.caller[2] = CallerStep::AwaitAgentSpeech { for_at_least: ms(into) };
         let world = scene.run();
-        oracle::judge(world.carrier.report(), world.model.record(), 20)
+        oracle::judge(world.carrier.report(), &record(&world), 20)
             .unwrap_or_else(|what| panic!("{into} ms in: {what}"));
     }
 }
@@ -177,7 +179,7 @@ fn a_cough_does_not_interrupt() {
         ],
     )
     .run();
-    let (report, record) = (world.carrier.report(), world.model.record());
+    let (report, record) = (world.carrier.report(), &record(&world));
     assert_eq!(ended(&world).1, EndReason::Goodbye);
     let summary = world.summary();
     assert_eq!((summary.interruptions.meant, summary.interruptions.false_alarm), (0, 1), "{:#?}", world.notes);
@@ -205,7 +207,7 @@ fn a_misbehaving_model_is_heard_right_all_the_same() {
         let mut scene = everything();
         scene.behaviour = behaviour;
         let world = scene.run();
-        oracle::judge(world.carrier.report(), world.model.record(), 20).unwrap_or_else(|what| panic!("{name}: {what}"));
+        oracle::judge(world.carrier.report(), &record(&world), 20).unwrap_or_else(|what| panic!("{name}: {what}"));
         assert_eq!(ended(&world).1, EndReason::Goodbye, "{name}");
     }
 }
@@ -228,8 +230,7 @@ fn a_misbehaving_carrier_is_served_all_the_same() {
         scene.options = options;
         // Where marks come late, hearing is known as late.
         let world = scene.run();
-        oracle::judge(world.carrier.report(), world.model.record(), 380)
-            .unwrap_or_else(|what| panic!("{name}: {what}"));
+        oracle::judge(world.carrier.report(), &record(&world), 380).unwrap_or_else(|what| panic!("{name}: {what}"));
         assert_eq!(ended(&world).1, EndReason::Goodbye, "{name}");
     }
 }

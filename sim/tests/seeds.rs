@@ -9,7 +9,7 @@ use sim::survey::survey;
 const SEEDS: u64 = 2_500;
 
 /// What a range of seeds has to reach, or it proves nothing.
-const REACHED: [&str; 60] = [
+const REACHED: [&str; 72] = [
     "A8: goodbye without marks",
     "already ended",
     "asked CallerTurn",
@@ -25,6 +25,7 @@ const REACHED: [&str; 60] = [
     "collided ToolResult",
     "complained Collision",
     "complained SessionExpired",
+    "direction Outbound",
     "dropped ModelNotReady",
     "dropped NoModel",
     "dropped QueueFull",
@@ -56,18 +57,29 @@ const REACHED: [&str; 60] = [
     "odd: a second start",
     "refused IdlePrompt ResponseActive",
     "refused Say ResponseActive",
+    "rejected edit_rejected",
     "rejected response_cancel_not_active",
     "resumed",
     "resumed after a back-channel",
+    "sent apology",
     "sent cancel",
     "sent delete",
+    "sent filler",
+    "sent forward silence",
+    "sent pressed",
+    "sent remember",
+    "sent remember output",
+    "sent resume stream",
     "sent tool output",
     "sent truncate",
+    "session after a loss",
+    "stream came back",
     "tool answered",
     "tool failed",
     "transcripts never come",
     "turns Model",
     "waits CallerTurn CallerSpeaking",
+    "waits CallerTurn NoConnection",
     "waits Greeting NotConfigured",
     "waits ToolResult GoodbyePending",
 ];
@@ -122,4 +134,42 @@ fn a_callee_who_hangs_up_at_once_did_answer() {
     for seed in [49_760, 64_049, 73_600] {
         assert_eq!(ended(seed), EndReason::CallerHungUp, "seed {seed}");
     }
+}
+
+/// The model falls silent in the middle of a word, and nobody says that its connection is dead: the caller heard nothing
+/// for as long as the longest response may last (R10).
+#[test]
+fn a_model_that_stops_in_the_middle_is_replaced() {
+    for seed in [219, 475, 549] {
+        assert_ne!(ended(seed), EndReason::MaxDuration, "seed {seed}");
+    }
+}
+
+/// The first session was lost before it had any item. The first item of the next, number 0, was taken for one of the
+/// lost session's, and the model never told how much of it was heard (N4, B1).
+#[test]
+fn the_first_item_of_all_may_be_interrupted() {
+    ended(1164);
+}
+
+/// An answer was queued behind another when the model was lost. The next session was not told of it, and it played (N4).
+#[test]
+fn what_waits_to_be_played_is_told_to_the_next_session() {
+    ended(811);
+}
+
+/// A connection that was given up stood after its successor, and the bridge took one for the other: everything that the
+/// model said from then on was ignored (R11).
+#[test]
+fn a_connection_that_comes_too_late_is_not_the_next() {
+    for seed in [5307, 6438, 6789] {
+        ended(seed);
+    }
+}
+
+/// The hang-up was accepted and did not happen, the model was lost meanwhile, and a caller who had heard goodbye was asked
+/// to wait (N4, H10).
+#[test]
+fn nobody_is_asked_to_wait_after_goodbye() {
+    ended(3068);
 }

@@ -69,6 +69,9 @@ fn plan(replies: Vec<PlannedReply>, caller: Vec<CallerAct>) -> Plan {
         replies,
         // Bytes of noise can be told from each other wherever they are played.
         behaviour: Behaviour { voice: Voice::Noise, ..Behaviour::default() },
+        later: Vec::new(),
+        filler_bytes: 0,
+        apology_bytes: 0,
         stream: StreamOptions::default(),
         faults: Faults::default(),
         answer_delay: ms(300),
@@ -206,7 +209,7 @@ fn goodbye(world: &World, by: Option<Via>) -> Result<(), String> {
 
 /// What the model said, in order.
 fn generated(world: &World) -> &[GeneratedItem] {
-    &world.model.record().generated
+    world.sessions.first().map_or(&[], |session| &session.model.record().generated)
 }
 
 /// Whether all of an item was played, without a break.

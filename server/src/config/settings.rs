@@ -502,6 +502,13 @@ pub(super) const AGENT: &[Group<Agent>] = &[
             )
             .within(500, 60_000),
             OfAgent::new(
+                "next_output_timeout_ms",
+                |a| &mut a.call.next_output_timeout,
+                "From one sign of a response that goes on to the next, or to its end (R10): a model that stops in the \
+                 middle of a word is as lost as one that never began.",
+            )
+            .within(500, 60_000),
+            OfAgent::new(
                 "response_max_ms",
                 |a| &mut a.call.response_max,
                 "From there to its end, whatever it says (R10); it outlasts response_audio_max_ms.",

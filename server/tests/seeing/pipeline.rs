@@ -48,7 +48,7 @@ async fn o2_a_model_that_trickles_is_a_slow_model() {
         FakeModel::new("slow", Script::says([LONG]), behaviour)
     })
     .await;
-    let line = blamed(&stage, StreamOptions::default(), Verdict::ModelSlow).await;
+    let line = jumping(blamed(&stage, StreamOptions::default(), Verdict::ModelSlow)).await;
     assert!((1..800).contains(&line.delta_rate), "{line:?}");
     assert_eq!(line.ws_block_ms, 0, "{line:?}");
     stage.strike().await;
@@ -58,7 +58,7 @@ async fn o2_a_model_that_trickles_is_a_slow_model() {
 async fn o2_a_carrier_whose_marks_are_late_is_a_slow_carrier() {
     let stage = Stage::set(|_| FakeModel::new("fast", Script::says([LONG]), Behaviour::default())).await;
     let late = StreamOptions { marks_delay: Duration::from_millis(900), ..StreamOptions::default() };
-    let line = blamed(&stage, late, Verdict::CarrierSlow).await;
+    let line = jumping(blamed(&stage, late, Verdict::CarrierSlow)).await;
     assert_eq!(line.ws_block_ms, 0, "{line:?}");
     stage.strike().await;
 }
@@ -74,7 +74,7 @@ async fn blamed(stage: &Stage, stream: StreamOptions, verdict: Verdict) -> Line 
     let options = CallOptions { limit: PATIENCE, stream, ..CallOptions::default() };
     let call = std::pin::pin!(stage.carrier.call(&stage.base, FROM, TO, caller, options));
     let line = std::pin::pin!(line_with(events, |line| line.verdict == verdict));
-    match jumping(futures_util::future::select(line, call)).await {
+    match futures_util::future::select(line, call).await {
         futures_util::future::Either::Left((line, _)) => line,
         futures_util::future::Either::Right(_) => panic!("the call was over before anybody was blamed"),
     }

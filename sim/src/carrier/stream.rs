@@ -347,11 +347,22 @@ impl FakeStream {
         if !self.is_over() {
             self.cut_playback(self.byte_now());
         }
-        let mut rest = self.script.split_off(self.report.steps.len().saturating_sub(1).min(self.script.len()));
+        let rest = self.rest();
+        (self.report, rest)
+    }
+
+    /// The call's next stream, opened now: the same caller goes on with what is left to do.
+    pub fn next_stream(&self, stream_sid: &str, now: Duration) -> FakeStream {
+        let facts = StreamFacts { stream_sid: stream_sid.to_owned(), ..self.facts.clone() };
+        FakeStream::new(facts, self.rest(), self.options.clone(), now)
+    }
+
+    fn rest(&self) -> Vec<CallerStep> {
+        let mut rest = self.script[self.step().min(self.script.len())..].to_vec();
         if let Some(CallerStep::Say(audio)) = rest.first_mut() {
             *audio = audio[self.said.min(audio.len())..].into();
         }
-        (self.report, rest)
+        rest
     }
 
     // What happens by itself.

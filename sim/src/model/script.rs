@@ -125,6 +125,8 @@ pub struct Behaviour {
     pub audio_done_at_end: bool,
     /// Creates that are never answered, from the first on.
     pub ignored_creates: u32,
+    /// Truncations and deletions that are answered with an error `edit_rejected`, from the first on.
+    pub rejected_edits: u32,
     /// The configuration is answered with an error of this code.
     pub reject_configuration: Option<&'static str>,
     /// Instead of a session, an error of this code and a closed connection: a refusal after the handshake.
@@ -191,6 +193,7 @@ impl Default for Behaviour {
             stragglers: 0,
             audio_done_at_end: false,
             ignored_creates: 0,
+            rejected_edits: 0,
             reject_configuration: None,
             refuse: None,
             close_after: None,

@@ -95,6 +95,8 @@ pub struct GeneratedItem {
     pub cancelled: bool,
     pub truncated_to_ms: Option<u32>,
     pub deleted: bool,
+    /// Truncations and deletions of it that were rejected.
+    pub edits_rejected: u32,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -188,6 +190,11 @@ impl FakeModel {
     /// When there will be something to send, if nothing is received before. A time that is past means: now.
     pub fn poll_timeout(&self) -> Option<Duration> {
         if !self.ready.is_empty() { Some(self.now) } else { self.next_due() }
+    }
+
+    /// It has ended its connection, and hears nothing any more.
+    pub fn is_closed(&self) -> bool {
+        self.closed
     }
 
     pub fn record(&self) -> &Record {
@@ -307,6 +314,16 @@ impl FakeModel {
     // The client's events.
 
     fn event(&mut self, event: ClientEvent) {
+        if let ClientEvent::ItemDelete { event_id, item_id } | ClientEvent::ItemTruncate { event_id, item_id, .. } =
+            &event
+            && self.behaviour.rejected_edits > 0
+        {
+            self.behaviour.rejected_edits -= 1;
+            if let Some(generated) = self.generated(item_id) {
+                generated.edits_rejected += 1;
+            }
+            return self.error(Some("edit_rejected"), "The item cannot be changed now.", None, event_id.clone());
+        }
         match event {
             ClientEvent::SessionUpdate { event_id, session } => self.configure(*session, event_id),
             ClientEvent::Append { event_id, audio } => self.append(&audio, event_id),
@@ -592,7 +609,8 @@ impl FakeModel {
             Voice::Hum => Reply::says(text),
             Voice::Noise => {
                 // Another noise each time, also for the same words.
-                let seed = self.record.responses.len() as u64;
+                let name = self.name.bytes().fold(0_u64, |hash, byte| hash.wrapping_mul(31) + u64::from(byte));
+                let seed = name << 32 | self.record.responses.len() as u64;
                 let length = Duration::from_millis(67) * u32::try_from(text.chars().count()).unwrap_or(u32::MAX);
                 Reply { items: vec![ReplyItem::hisses(text, seed, length)], ..Reply::default() }
             }
@@ -779,6 +797,7 @@ impl FakeModel {
                 cancelled: false,
                 truncated_to_ms: None,
                 deleted: false,
+                edits_rejected: 0,
             });
             self.emit(ServerEvent::ContentPartAdded { response_id, item_id, output_index, content_index: 0, part });
         }

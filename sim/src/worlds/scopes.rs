@@ -20,6 +20,7 @@ fn config() -> CallConfig {
         configure_timeout: Duration::MAX,
         requested_timeout: Duration::MAX,
         first_audio_timeout: Duration::MAX,
+        next_output_timeout: Duration::MAX,
         response_max: Duration::MAX,
         cancel_timeout: Duration::MAX,
         floor_max: Duration::MAX,
@@ -229,6 +230,7 @@ pub fn loss() -> Scope {
         config: CallConfig {
             requested_timeout: ms(100),
             first_audio_timeout: ms(100),
+            next_output_timeout: ms(100),
             response_max: ms(200),
             cancel_timeout: ms(100),
             floor_max: ms(200),

@@ -121,7 +121,8 @@ impl Watch {
         let is_awaited = std::mem::take(&mut self.answering);
         let answers = match request {
             // One with a text of its own says that text; what the caller said waits (B5, R3).
-            Some((_, reason)) => !matches!(reason, Reason::Greeting | Reason::Say),
+            // One that was overtaken and begins after all has nothing left to answer (R8).
+            Some((_, reason)) => is_awaited && !matches!(reason, Reason::Greeting | Reason::Say),
             // The model's own stands for the one that it overtook.
             None => is_awaited,
         };

@@ -87,9 +87,7 @@ impl Realtime {
                 ClientEvent::ItemDelete { event_id: event_id(*request), item_id: known(self.items.name(item.0))? }
             }
             ModelOutput::Remember { request, what } => item_create(*request, remembered(what)),
-            ModelOutput::CallerPressed { request, digits } => {
-                item_create(*request, message("user", "input_text", &format!("{PRESSED}{digits}")))
-            }
+            ModelOutput::CallerPressed { request, digits } => item_create(*request, pressed(digits)),
             ModelOutput::ToolOutput { request, call, output } => ClientEvent::ItemCreate {
                 event_id: event_id(*request),
                 previous_item_id: None,
@@ -114,6 +112,7 @@ fn remembered(what: &Remembered) -> Item {
     match what {
         Remembered::Caller(text) => message("user", "input_text", text),
         Remembered::Agent(text) => message("assistant", "output_text", text),
+        Remembered::Keys(digits) => pressed(digits),
         Remembered::ToolCall { call, name, arguments } => Item {
             kind: "function_call".into(),
             call_id: Some(format!("call_{call}")),
@@ -128,6 +127,10 @@ fn remembered(what: &Remembered) -> Item {
             ..Default::default()
         },
     }
+}
+
+fn pressed(digits: &str) -> Item {
+    message("user", "input_text", &format!("{PRESSED}{digits}"))
 }
 
 fn message(role: &str, kind: &str, text: &str) -> Item {

@@ -1,0 +1,120 @@
+//! What goes wrong around a call, as plain data.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use call::OperatorInput;
+use call::input::CallStatus;
+
+/// What goes wrong between the peers. The default is a good day.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Faults {
+    /// Of the dice that jitter and shuffling are drawn from.
+    pub seed: u64,
+    pub to_carrier: LinkFaults,
+    pub from_carrier: LinkFaults,
+    pub to_model: LinkFaults,
+    pub from_model: LinkFaults,
+    /// Our process stands still: nothing is handled, then everything at once.
+    pub freezes: Vec<Range<Duration>>,
+    /// What has arrived at one moment is handled in any order, its order on each link kept.
+    pub shuffled: bool,
+    /// One for each attempt to reach the model; those after work.
+    pub connects: Vec<ConnectFault>,
+    /// At these times the model's session that is open then is lost.
+    pub model_breaks: Vec<(Duration, ModelBreak)>,
+    /// One for each attempt to hang up; those after work.
+    pub hang_ups: Vec<HangUpFault>,
+    /// One for each tool that is run, over and over; none: all answer after `command_delay`.
+    pub tools: Vec<ToolFault>,
+    /// The carrier's stream never comes.
+    pub no_stream: bool,
+    /// The carrier's socket breaks at these times, and what the carrier says then: that the call goes on, that it is
+    /// over, or nothing.
+    pub stream_breaks: Vec<(Duration, Option<CallStatus>)>,
+    /// How long the carrier's document takes to bring a stream back (N6). `None`: it does not.
+    pub comes_back_after: Option<Duration>,
+    /// Whether the carrier's news that its stream has ended get lost.
+    pub no_last_status: bool,
+    /// What else the carrier says about the call, and when.
+    pub statuses: Vec<(Duration, CallStatus)>,
+    pub operator: Vec<(Duration, OperatorInput)>,
+}
+
+impl Faults {
+    /// How long connecting, and a message there and back, may take because of them.
+    pub fn slowest(&self) -> Duration {
+        let connect = self.connects.iter().map(|connect| match connect {
+            ConnectFault::Takes(time) => *time,
+            ConnectFault::None | ConnectFault::Fails { .. } | ConnectFault::Hangs => Duration::ZERO,
+        });
+        let connect = connect.max().unwrap_or_default();
+        let links = [&self.to_model, &self.from_model].map(LinkFaults::uneven);
+        connect + links.iter().sum::<Duration>() + self.frozen()
+    }
+
+    /// How long our process stands still.
+    pub fn frozen(&self) -> Duration {
+        self.freezes.iter().map(|freeze| freeze.end - freeze.start).sum()
+    }
+}
+
+impl LinkFaults {
+    /// How much later than another one message may come.
+    pub fn uneven(&self) -> Duration {
+        let stalls: Duration = self.stalls.iter().map(|stall| stall.end - stall.start).sum();
+        self.jitter + self.burst.unwrap_or_default() + stalls
+    }
+}
+
+/// What goes wrong on one link. Messages keep their order whatever happens.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct LinkFaults {
+    /// Up to so much is added to a message's delay.
+    pub jitter: Duration,
+    /// Messages arrive in bursts, so far apart.
+    pub burst: Option<Duration>,
+    /// Nothing arrives meanwhile.
+    pub stalls: Vec<Range<Duration>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub enum ConnectFault {
+    #[default]
+    None,
+    Takes(Duration),
+    Fails {
+        fatal: bool,
+    },
+    /// Neither connected nor refused.
+    Hangs,
+}
+
+/// How a session of the model is lost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ModelBreak {
+    /// Its socket breaks, and what was on its way is gone.
+    Drops,
+    /// Nothing comes through any more, either way, and nobody says so.
+    Silent,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HangUpFault {
+    Fails,
+    /// It fails, and the call ends all the same.
+    FailsAndWorks,
+    /// No answer comes, and nothing happens.
+    Hangs,
+    /// It is accepted, and the stream goes on.
+    Ignored,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum ToolFault {
+    Answers(Duration),
+    Fails(Duration),
+    /// With something else the second time.
+    AnswersTwice(Duration),
+    Never,
+}
