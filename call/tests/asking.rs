@@ -682,6 +682,29 @@ fn r8_b6_an_overtaken_create_that_begins_late_is_cancelled() {
     heard.expect(["cancel r2"]);
 }
 
+/// One create was for a turn and a tool's result; the model's own response came first, and answered the turn.
+/// Breaks when the tool's result is never spoken about.
+#[test]
+fn r8_a_substitute_answers_the_turn_and_not_the_tool() {
+    let mut scene = Scene::with_carrier(CallConfig { hold: false, ..config() });
+    scene.when(1.0, committed(I1));
+    scene.when(1.1, created(R1, Q2));
+    scene.when(1.2, tool_call(R1, T1, "look"));
+    scene.when(1.3, done(R1));
+    scene.when(2.0, speech_started(I2));
+    scene.when(2.2, tool_answered(C2));
+    scene.when(2.5, committed(I2));
+    scene.skip();
+    scene.when(2.6, speech_stopped(I2));
+    scene.expect(["create q4 CallerTurn"]);
+    scene.when(2.7, created_by_itself(R2));
+    scene.when(2.8, audio(R2, A2, 200));
+    scene.when(2.9, done(R2));
+    scene.skip();
+    scene.when(3.5, collision(Q4));
+    scene.expect(["create q5 ToolResult"]);
+}
+
 /// Breaks when a model that cannot cancel is given up for not having done so.
 #[test]
 fn r10_a_model_that_cannot_cancel_is_not_expected_to() {

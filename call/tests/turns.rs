@@ -487,6 +487,23 @@ fn b1_n10_an_item_that_keys_came_between_was_heard_as_far_as_it_was() {
     scene.when(1.85, speech_started(I2));
     scene.expect(["clear", "truncate i101 600ms"]);
 
+    // The same while more of it is still to come.
+    let mut goes_on = Scene::with_carrier(CallConfig { hold: false, ..config() });
+    goes_on.when(1.0, committed(I1));
+    goes_on.when(1.1, created(R1, Q2));
+    goes_on.when(1.1, audio(R1, A1, 600));
+    goes_on.when(1.1, call::Input::Operator(call::OperatorInput::Press("1".into())));
+    goes_on.when(1.1, audio(R1, A1, 1_000));
+    let mut second = goes_on.clone();
+    goes_on.until(1.85);
+    goes_on.skip();
+    goes_on.when(1.85, speech_started(I2));
+    goes_on.expect(["clear", "cancel r1", "truncate i101 600ms"]);
+    second.until(2.2);
+    second.skip();
+    second.when(2.2, speech_started(I2));
+    second.expect(["clear", "cancel r1", "truncate i101 900ms"]);
+
     within.until(1.5);
     within.skip();
     within.when(1.5, speech_started(I2));

@@ -220,7 +220,7 @@ pub(super) fn judge_outages(plan: &Plan, world: &World, heard: &Heard<'_>, doubt
             return broken("N4", quiet_from, format!("without a model until {told:?}, and without a word of waiting"));
         }
         // What was accepted plays out, and then the apology.
-        let plays_until = line.audible.iter().map(|span| span.end).filter(|end| *end <= back + ms(1)).max();
+        let plays_until = line.audible.iter().filter(|span| span.start < back).map(|span| span.end.min(back)).max();
         let hopeless = from.max(lost + config.reconnect_max.unwrap_or_default()).max(plays_until.unwrap_or(from));
         let limit = hopeless + config.filler_after + apology + config.mark_grace + doubt.all * 2 + ms(200);
         if back > limit {
