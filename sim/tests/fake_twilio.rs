@@ -144,7 +144,7 @@ async fn a_server_that_is_wrong_in_every_way_ends_the_call() {
         ("<Response><Redirect>/twilio/status</Redirect></Response>", "answered 204"),
         ("<Response><Redirect>/plain</Redirect></Response>", "12300"),
         ("<Response><Redirect>/nowhere</Redirect></Response>", "answered 404"),
-        ("<Response><Dial/></Response>", "<Dial>"),
+        ("<Response><Enqueue/></Response>", "<Enqueue>"),
         ("{}", "12100"),
     ] {
         let server = Server::start(Settings::default(), |_| document.to_owned(), Talk::Listen).await;
