@@ -421,7 +421,6 @@ impl Call {
     fn on_resumed(&mut self) {
         self.ending.life = Life::Streaming { since: self.now };
         self.uplink.new_stream(self.now);
-        self.playback.resume();
         self.note(Note::MediaStarted);
         self.pipeline.begin(self.now, &self.config);
     }
@@ -461,7 +460,6 @@ impl Call {
         }
         // What was on its way is not heard any more; it is kept for a stream that may come back.
         self.playback.clear(self.now);
-        self.playback.pause();
         // Nobody says any more when the caller stops.
         self.floor.caller_is_gone(self.now);
         self.ending.life = Life::StreamLost { since: self.now, resuming: false, in_progress: false };
@@ -590,9 +588,7 @@ impl Call {
                 }
             }
         }
-        if self.floor.forget().is_some() {
-            self.playback.resume();
-        }
+        self.floor.forget();
     }
 
     fn ask_again_after_loss(&mut self, ask: &Ask, unsaid: bool, runs_tools: bool) {
@@ -647,7 +643,6 @@ impl Call {
         if self.config.hold && self.config.turns == Turns::Client && (audible || goodbye) {
             self.floor.open_hold(goodbye, self.now);
             self.stop_playing();
-            self.playback.pause();
             self.note(Note::Held);
         } else if audible || goodbye {
             self.interrupt();
@@ -1213,7 +1208,6 @@ impl Call {
     }
 
     fn apply(&mut self, verdict: Verdict) {
-        self.playback.resume();
         match verdict {
             Verdict::Meant { items, farewell } => {
                 self.interrupt();
@@ -1430,9 +1424,8 @@ impl Call {
     }
 
     fn settle_sending(&mut self) {
-        if !self.ending.is_streaming() {
-            return;
-        }
+        // Nobody hears it, or it waits for a verdict (N6, B4).
+        self.playback.set_paused(!self.ending.is_streaming() || self.floor.is_held());
         while let Some(sending) = self.playback.send(self.now, &self.config) {
             match sending {
                 Sending::Mark(mark) => self.outputs.push_back(Output::SendMark(mark)),

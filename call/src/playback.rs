@@ -331,12 +331,9 @@ impl Playback {
         true
     }
 
-    pub fn pause(&mut self) {
-        self.paused = true;
-    }
-
-    pub fn resume(&mut self) {
-        self.paused = false;
+    /// Whether what is left stays here. What lies at the carrier is cleared first.
+    pub fn set_paused(&mut self, paused: bool) {
+        self.paused = paused;
     }
 
     /// Throws away everything not heard and says of each item what was heard of it. `clear` comes first.

@@ -189,10 +189,10 @@ impl Floor {
     }
 
     /// The connection was lost: nobody can say any more when the caller stops (N4).
-    pub fn forget(&mut self) -> Option<Verdict> {
+    pub fn forget(&mut self) {
         self.caller = Caller::Silent;
         self.unwanted.clear();
-        self.hold.take().map(|hold| Verdict::Nothing { items: hold.committed(), back_channel: false })
+        self.hold = None;
     }
 
     /// The stream is gone, and nothing more of the caller is heard for now. What was said in a hold is still to be

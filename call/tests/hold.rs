@@ -75,6 +75,26 @@ fn b4_n6_a_hold_is_decided_although_the_stream_is_gone() {
     scene.expect(["create q4 CallerTurn"]);
 }
 
+/// Breaks when a stream that comes back plays on while it is still open whether the speech was meant (N6).
+#[test]
+fn b4_n6_a_stream_that_comes_back_during_a_hold_stays_silent_until_it_is_decided() {
+    let mut scene = Scene::with_carrier(CallConfig { resume_max: Some(ms(20_000)), ..config() });
+    scene.when(1.0, committed(I1));
+    scene.model_says(1.0, Q2, R1, A1, 10_000);
+    scene.when(1.9, closed());
+    scene.when(2.0, after_stream(call::CallStatus::InProgress));
+    // The model heard what was said just before.
+    scene.when(2.2, speech_started(I2));
+    scene.noted("Held");
+    scene.skip();
+    scene.when(2.5, started());
+    scene.until(3.3);
+    scene.expect([]);
+    scene.until(3.5);
+    scene.expect(["truncate i101 900ms"]);
+    assert_eq!(scene.times_of("note Interrupted"), [3.4]);
+}
+
 /// Breaks when a back-channel word counts as words.
 #[test]
 fn b4_a_back_channel_word_resumes() {

@@ -173,3 +173,10 @@ fn a_connection_that_comes_too_late_is_not_the_next() {
 fn nobody_is_asked_to_wait_after_goodbye() {
     ended(3068);
 }
+
+/// The caller spoke on a stream that broke, and the agent went on when the next stream began, although it was open whether
+/// that was an interruption (B4, N6).
+#[test]
+fn a_stream_that_comes_back_waits_for_the_verdict() {
+    ended(81_351);
+}

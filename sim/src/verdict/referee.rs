@@ -259,7 +259,7 @@ impl<'a> Referee<'a> {
     }
 
     fn stream_gone(&mut self) {
-        (self.streaming, self.caller_speaks, self.held_since) = (false, false, None);
+        (self.streaming, self.caller_speaks) = (false, false);
     }
 
     /// What the session was asked to do is to be asked of the next (N4).
@@ -334,6 +334,9 @@ impl<'a> Referee<'a> {
                 if !self.cancelled.insert(ResponseId(number.unwrap_or(u32::MAX))) {
                     return broken("B6", now, format!("cancelled twice: {name}"));
                 }
+            }
+            "audio" if self.held_since.is_some() => {
+                return broken("B4", now, "played while it is open whether the caller meant to interrupt");
             }
             "clear" => self.saw("clear"),
             "truncate" => self.saw("truncate"),
