@@ -30,6 +30,7 @@ use crate::keypad::Keypad;
 use crate::model::{Link, Outage};
 use crate::output::{Command, DropReason, EndReason, Guard, Local, ModelOutput, Note, Output, Reason, Remembered, Via};
 use crate::pipeline::{self, Pipeline};
+use crate::planted::{Fault, planted};
 use crate::playback::{Owner, Playback, Sending, playing_time};
 use crate::response::{Active, Again, Ask, Ended, Memory, Say, Slot, Taken, Waiting};
 use crate::summary::{Counts, Latency, Summary, Turn};
@@ -218,7 +219,7 @@ impl Call {
     pub fn handle_input(&mut self, input: Input, now: CallTime) {
         let late = self.poll_timeout().map_or(Duration::ZERO, |deadline| now.since(deadline.at));
         self.now = self.now.max(now);
-        if self.ending.is_over() {
+        if self.ending.is_over() && !planted(Fault::LifeAfterDeath) {
             if matches!(input, Input::Operator(OperatorInput::HangUp)) {
                 self.note(Note::AlreadyEnded);
             }
@@ -228,7 +229,9 @@ impl Call {
             Input::Announced => self.on_announced(),
             Input::Carrier(input) => self.on_carrier(input),
             // What an older connection still says is not about this conversation any more (R11).
-            Input::Model(epoch, input) if self.link.epoch() == Some(epoch) => self.on_model(epoch, input),
+            Input::Model(epoch, input) if self.link.epoch() == Some(epoch) || planted(Fault::OldSessionHeard) => {
+                self.on_model(epoch, input);
+            }
             Input::Model(..) => {}
             Input::Done(command, outcome) => self.on_done(command, outcome),
             Input::Operator(input) => self.on_operator(input),
@@ -394,6 +397,7 @@ impl Call {
     fn on_started(&mut self) {
         match self.ending.life {
             Life::Made | Life::Announced { .. } => {}
+            Life::Streaming { .. } if planted(Fault::SecondStart) => self.greeting = Greeting::Due,
             Life::StreamLost { resuming: true, .. } => return self.on_resumed(),
             Life::Streaming { .. } | Life::StreamLost { .. } | Life::Ended(_) => {
                 return self.note(Note::Odd("a second start"));
@@ -421,6 +425,9 @@ impl Call {
     fn on_resumed(&mut self) {
         self.ending.life = Life::Streaming { since: self.now };
         self.uplink.new_stream(self.now);
+        if planted(Fault::GreetedAgain) && self.config.greeting.is_some() {
+            self.want_greeting();
+        }
         self.note(Note::MediaStarted);
         self.pipeline.begin(self.now, &self.config);
     }
@@ -460,6 +467,9 @@ impl Call {
         }
         // What was on its way is not heard any more; it is kept for a stream that may come back.
         self.playback.clear(self.now);
+        if planted(Fault::StreamLossEatsAudio) {
+            self.playback.discard();
+        }
         // Nobody says any more when the caller stops.
         self.floor.caller_is_gone(self.now);
         self.ending.life = Life::StreamLost { since: self.now, resuming: false, in_progress: false };
@@ -506,6 +516,11 @@ impl Call {
             ModelInput::AudioDone { response, item } => {
                 self.goes_on(response);
                 self.playback.close_item(item);
+                if planted(Fault::RetiredOnItemDone)
+                    && let Slot::Active(active) = std::mem::take(&mut self.slot)
+                {
+                    self.finish(active, ResponseStatus::Completed);
+                }
             }
             ModelInput::TranscriptDelta { response, item, text } => {
                 self.goes_on(response);
@@ -561,7 +576,7 @@ impl Call {
 
     /// What a session knew, and we of it, is void; what it left undone is to be done by the next (N4).
     fn forget_session(&mut self) {
-        self.lost_items = self.last_item;
+        self.lost_items = self.last_item.filter(|_| !planted(Fault::OldItemsSpokenOf));
         self.edits = Edits::default();
         self.tools.lose_session();
         self.not_before = None;
@@ -600,7 +615,7 @@ impl Call {
             Reason::Say => unsaid,
             Reason::Farewell | Reason::IdlePrompt => false,
         };
-        if again {
+        if again && !planted(Fault::TurnLostWithModel) {
             self.waiting.put_back(ask, ask.again);
         }
     }
@@ -609,9 +624,10 @@ impl Call {
     fn tell_history(&mut self) {
         let tools = self.tools.told().flat_map(|(at, told)| told_as(told.clone()).map(|what| (*at, what)));
         let keys = self.keypad.told().map(|(at, keys)| (*at, Remembered::Keys(keys.clone())));
-        let mut history: Vec<_> = self.transcript.history(self.now).chain(tools).chain(keys).collect();
+        let mut history: Vec<_> = self.transcript.history().chain(tools).chain(keys).collect();
         history.sort_by_key(|(at, _)| *at);
-        let skip = history.len().saturating_sub(self.config.history_turns);
+        let most = if planted(Fault::NewSessionKnowsNothing) { 0 } else { self.config.history_turns };
+        let skip = history.len().saturating_sub(most);
         for (_, what) in history.into_iter().skip(skip) {
             self.remember(what);
         }
@@ -639,7 +655,7 @@ impl Call {
         // An answer that pauses is being heard too: more of it is coming (R7).
         let pausing = self.slot.active().is_some_and(|active| active.spoke);
         let audible = self.playback.is_audible(self.now) || pausing;
-        let goodbye = self.ending.goodbye != Goodbye::None;
+        let goodbye = self.ending.goodbye != Goodbye::None && !planted(Fault::HungUpOverCaller);
         if self.config.hold && self.config.turns == Turns::Client && (audible || goodbye) {
             self.floor.open_hold(goodbye, self.now);
             self.stop_playing();
@@ -668,6 +684,7 @@ impl Call {
         self.last_item = self.last_item.max(Some(item));
         match self.floor.committed(item) {
             Commit::Undecided => {}
+            Commit::Turn if planted(Fault::ProtectedSpeechLost) && self.is_protected() => {}
             Commit::Unwanted => self.delete_caller_item(item),
             Commit::Turn => self.want_turn(item),
         }
@@ -701,6 +718,7 @@ impl Call {
         }
         // A caller who says only goodbye is answered by one, and by no other (H9).
         if self.ending.goodbye != Goodbye::None
+            || planted(Fault::CallerFarewellIgnored)
             || self.last_turn.is_some_and(|turn| turn != item)
             || !text.is_some_and(|text| farewell::is_only_farewell(text, &self.config.languages))
         {
@@ -810,7 +828,8 @@ impl Call {
     fn on_audio(&mut self, response: ResponseId, item: ItemId, bytes: u32) {
         let now = self.now;
         self.goes_on(response);
-        let Some(active) = self.slot.active_mut().filter(|active| active.response == response) else {
+        let audible = if planted(Fault::StaleAudioPlayed) { self.slot.occupant_mut() } else { self.slot.active_mut() };
+        let Some(active) = audible.filter(|active| active.response == response) else {
             return self.drop_audio(DropReason::StaleResponse, bytes);
         };
         if bytes == 0 {
@@ -844,7 +863,7 @@ impl Call {
             Slot::Active(active) if active.response == response => (&mut active.said, false),
             Slot::Cancelling { active, .. } if active.response == response => (&mut active.said, true),
             Slot::Idle | Slot::Requested { .. } | Slot::Active(_) | Slot::Cancelling { .. } => {
-                match self.memory.get_mut(response) {
+                match self.memory.get_mut(response).filter(|_| !planted(Fault::TranscriptLastForgotten)) {
                     Some(ended) => (&mut ended.said, ended.cancelled),
                     None => return,
                 }
@@ -860,6 +879,9 @@ impl Call {
         let all = said.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join(" ");
         if farewell::says_farewell(&all, &self.config.languages) {
             let complete = self.slot.occupant().is_none_or(|active| active.response != response);
+            if !complete && planted(Fault::TranscriptFirstForgotten) {
+                return;
+            }
             self.pend_goodbye(EndReason::Goodbye, Bound::Response(response), complete);
         }
     }
@@ -885,7 +907,7 @@ impl Call {
                 }
             } else {
                 // Speech may still follow in the same response; then the goodbye is in it (H11).
-                active.ends_call = true;
+                active.ends_call = !planted(Fault::EndCallIgnored);
             }
             return;
         }
@@ -999,6 +1021,9 @@ impl Call {
                 if error == ModelError::Collision {
                     self.note(Note::Collided { request: ask.request, reason: ask.reason });
                     self.wait_for(self.config.requested_timeout);
+                    if planted(Fault::CollisionForgotten) {
+                        return;
+                    }
                     return self.ask_later(&ask);
                 }
                 self.wait_for(patience(error));
@@ -1026,7 +1051,7 @@ impl Call {
     /// knew of nothing else (RACES a).
     fn overtaken_came_to_nothing(&mut self) {
         let Some(Overtaken { ask, cancel }) = self.overtaken.take() else { return };
-        if cancel {
+        if cancel || planted(Fault::OwnResponseAnswersAll) {
             return;
         }
         self.note(Note::Collided { request: ask.request, reason: ask.reason });
@@ -1239,7 +1264,7 @@ impl Call {
         if !self.link.is_ready() {
             return;
         }
-        let generating = self.slot.occupant().map(|active| active.response);
+        let generating = self.slot.occupant().map(|active| active.response).filter(|_| !planted(Fault::OutputTooEarly));
         while let Some(tell) = self.tools.tell(generating) {
             match tell {
                 Tell::Output(call, output) => {
@@ -1253,7 +1278,8 @@ impl Call {
                 }
             }
         }
-        if self.tools.all_told() {
+        let dropped = planted(Fault::ResultLostToCaller) && self.floor.is_caller_speaking();
+        if self.tools.all_told() && !dropped {
             self.waiting.tool = Some(Again(false));
         }
     }
@@ -1263,6 +1289,7 @@ impl Call {
         self.keypad.expire(self.now, &self.config);
         while self.link.is_ready()
             && let Some(digits) = self.keypad.next_entry(self.now)
+            && !planted(Fault::KeysLost)
         {
             let request = self.request();
             self.outputs.push_back(Output::Model(ModelOutput::CallerPressed { request, digits }));
@@ -1272,7 +1299,8 @@ impl Call {
 
     /// Silence, and the length of the call (N8).
     fn settle_silence(&mut self) {
-        let quiet = self.ending.is_streaming()
+        let quiet = !planted(Fault::SilenceUnnoticed)
+            && self.ending.is_streaming()
             && self.link.is_ready()
             && !self.floor.is_caller_speaking()
             && !self.floor.is_held()
@@ -1317,7 +1345,7 @@ impl Call {
     fn goodbye_facts(&self) -> Facts {
         let (audio_complete, heard) = match self.ending.goodbye {
             Goodbye::Pending(Pending { bound: Bound::Response(response), .. }) => {
-                (self.memory.get(response).is_some_and(|ended| !ended.cancelled), self.playback.is_finished())
+                (self.is_complete(response), self.playback.is_finished() || planted(Fault::SentGoodbyeIsHeard))
             }
             Goodbye::Unspoken { .. } => (true, !self.playback.is_audible(self.now)),
             Goodbye::None | Goodbye::Wanted { .. } | Goodbye::Pending(_) => (false, false),
@@ -1326,9 +1354,23 @@ impl Call {
             audio_complete,
             drained: self.playback.is_drained(),
             heard,
-            caller_speaking: self.floor.is_caller_speaking(),
-            held: self.floor.is_held(),
-            slot_idle: self.slot.is_idle(),
+            caller_speaking: self.floor.is_caller_speaking() && !planted(Fault::HungUpOverCaller),
+            held: self.floor.is_held() && !planted(Fault::HungUpDuringHold),
+            slot_idle: self.slot.is_idle()
+                || planted(Fault::AnyResponseIsGoodbye)
+                || planted(Fault::HungUpOverResponse)
+                || planted(Fault::HungUpBeforeDone),
+        }
+    }
+
+    /// Whether all audio of this response was given, and the response not cancelled.
+    fn is_complete(&self, response: ResponseId) -> bool {
+        if planted(Fault::AnyResponseIsGoodbye) {
+            return self.memory.last().is_some();
+        }
+        match self.memory.get(response) {
+            Some(ended) => !ended.cancelled || planted(Fault::CancelledGoodbyeCounts),
+            None => planted(Fault::HungUpBeforeDone) && self.slot.active().is_some_and(|active| active.spoke),
         }
     }
 
@@ -1425,7 +1467,8 @@ impl Call {
 
     fn settle_sending(&mut self) {
         // Nobody hears it, or it waits for a verdict (N6, B4).
-        self.playback.set_paused(!self.ending.is_streaming() || self.floor.is_held());
+        let held = self.floor.is_held() && !planted(Fault::HoldPlaysOn);
+        self.playback.set_paused(!self.ending.is_streaming() || held);
         while let Some(sending) = self.playback.send(self.now, &self.config) {
             match sending {
                 Sending::Mark(mark) => self.outputs.push_back(Output::SendMark(mark)),
@@ -1520,16 +1563,18 @@ impl Call {
 
     /// The caller interrupts: one atomic step, in this order (B1).
     fn interrupt(&mut self) {
-        let audible = self.playback.is_audible(self.now);
         let unheard_ms = playing_time(self.playback.unheard_bytes(self.now)).as_millis() as u32;
         self.stop_playing();
-        self.withdraw_goodbye();
+        if !planted(Fault::GoodbyeSurvivesInterruption) {
+            self.withdraw_goodbye();
+        }
         // Nor is what was said before it a goodbye, if that becomes known later (H7).
-        self.memory.pass();
+        if !planted(Fault::InterruptedGoodbyeLater) {
+            self.memory.pass();
+        }
         self.take_back_unheard();
         let announced = self.announced_messages();
         let response = self.slot.occupant().map(|active| active.response).or(self.speaking.back().copied());
-        let was_active = !self.slot.is_idle() && !self.slot.is_cancelled();
         self.cancel_response();
         let mut heard_ms = 0;
         let items = self.playback.discard();
@@ -1538,7 +1583,9 @@ impl Call {
             let item = heard.item;
             let item_ms = playing_time(heard.heard_bytes).as_millis() as u32;
             heard_ms = item_ms;
-            if item_ms == 0 {
+            if item_ms == 0 && planted(Fault::UnheardItemsStay) {
+                continue;
+            } else if item_ms == 0 {
                 self.transcript.forget(item);
                 self.edit(Edit::Delete { item });
             } else if heard.heard_bytes < heard.accepted_bytes || !heard.complete {
@@ -1552,10 +1599,8 @@ impl Call {
                 self.edit(Edit::Delete { item });
             }
         }
-        if audible || was_active {
-            self.tally.interruptions.meant += 1;
-            self.note(Note::Interrupted { response, heard_ms, unheard_ms });
-        }
+        self.tally.interruptions.meant += 1;
+        self.note(Note::Interrupted { response, heard_ms, unheard_ms });
     }
 
     /// Stops sending and empties the carrier's buffer; what was not heard is back in the queue.
@@ -1593,7 +1638,9 @@ impl Call {
     /// One cancel per response; before its `created` it is remembered (B6).
     fn cancel_response(&mut self) {
         match std::mem::take(&mut self.slot) {
-            Slot::Requested { ask, .. } => self.slot = Slot::Requested { ask, cancel: true },
+            Slot::Requested { ask, .. } => {
+                self.slot = Slot::Requested { ask, cancel: !planted(Fault::EarlyCancelForgotten) };
+            }
             Slot::Active(active) => {
                 self.substitute_answered(&active);
                 let request = self.request();
@@ -1602,7 +1649,7 @@ impl Call {
                 if self.config.abilities.cancels {
                     self.outputs.push_back(Output::Model(ModelOutput::CancelResponse { request, response }));
                 }
-                if self.ending.goodbye.is_bound_to(response) {
+                if self.ending.goodbye.is_bound_to(response) && !planted(Fault::CancelledGoodbyeCounts) {
                     self.withdraw_goodbye();
                 }
             }
@@ -1631,8 +1678,9 @@ impl Call {
         let answers = active.ask.as_ref().and_then(|ask| ask.answers);
         self.note(Note::ResponseEnded { response, cancelled });
         let ended = Ended { response, answers, cancelled, said: active.said };
-        self.memory.remember(ended, self.ending.goodbye.response());
-        if cancelled && self.ending.goodbye.is_bound_to(response) {
+        let goodbye = self.ending.goodbye.response().filter(|_| !planted(Fault::GoodbyeForgotten));
+        self.memory.remember(ended, goodbye);
+        if cancelled && self.ending.goodbye.is_bound_to(response) && !planted(Fault::CancelledGoodbyeCounts) {
             self.withdraw_goodbye();
         }
         self.slot = Slot::Idle;
@@ -1715,7 +1763,7 @@ impl Call {
 
     /// The one executor of hang-ups (H1).
     fn hang_up(&mut self, reason: EndReason) {
-        if !self.ending.hang_up.is_issued() {
+        if !self.ending.hang_up.is_issued() || planted(Fault::IssuedTooLate) {
             self.ask_to_hang_up(reason, 1);
         }
     }
@@ -1730,7 +1778,9 @@ impl Call {
 
     fn hang_up_failed(&mut self) {
         if let HangUp::Asked { reason, attempt, .. } = self.ending.hang_up {
-            if attempt < self.config.hang_up_attempts {
+            if planted(Fault::HangUpNotRepeated) {
+                self.ending.hang_up = HangUp::Accepted { reason, since: self.now + self.config.call_max };
+            } else if attempt < self.config.hang_up_attempts {
                 let at = self.now + self.config.hang_up_retry;
                 self.ending.hang_up = HangUp::Retry { reason, attempt, at };
             } else {
@@ -1898,6 +1948,7 @@ impl Call {
 
     fn slot_deadline(&self) -> Option<CallTime> {
         match &self.slot {
+            _ if planted(Fault::SilentModelTrusted) => None,
             Slot::Idle => None,
             Slot::Requested { ask, .. } => Some(ask.at + self.config.requested_timeout),
             Slot::Active(active) if active.first_output.is_none() => {

@@ -7,6 +7,7 @@ use crate::config::CallConfig;
 use crate::fingerprint::Fingerprint;
 use crate::id::{CommandId, RequestId, ResponseId};
 use crate::output::{EndReason, Via};
+use crate::planted::{Fault, planted};
 use crate::time::CallTime;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -104,6 +105,7 @@ impl HangUp {
             HangUp::No => None,
             HangUp::Asked { since, .. } => Some(since + config.hang_up_timeout),
             HangUp::Retry { at, .. } => Some(at),
+            HangUp::Accepted { .. } if planted(Fault::HangUpAgreedIsDone) => None,
             HangUp::Accepted { since, .. } => Some(since + config.hang_up_grace),
         }
     }

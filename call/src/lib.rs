@@ -16,6 +16,8 @@ pub mod mistakes;
 mod model;
 pub mod output;
 pub mod pipeline;
+#[cfg_attr(not(feature = "planted"), allow(dead_code))]
+pub mod planted;
 mod playback;
 mod response;
 pub mod summary;

@@ -21,6 +21,7 @@ use crate::config::CallConfig;
 use crate::fingerprint::Fingerprint;
 use crate::id::{ItemId, MarkId, ResponseId};
 use crate::output::Span;
+use crate::planted::{Fault, planted};
 use crate::time::CallTime;
 
 /// 20 ms of G.711.
@@ -236,7 +237,7 @@ impl Playback {
         }
         let heard_from = self.hearing_end().max(now);
         // For the recording, which wants its frames end to end: without what marks put right.
-        let plays_at = self.pace_end.max(now);
+        let plays_at = if planted(Fault::CatchesUpTooMuch) { self.pace_end } else { self.pace_end.max(now) };
         self.pace_end = plays_at + duration;
         let segment = &self.segments[index];
         let sending = Sending::Audio {
@@ -319,7 +320,7 @@ impl Playback {
         if self.in_flight.is_empty() {
             return false;
         }
-        let heard = self.heard(now);
+        let heard = if planted(Fault::FlushedIsHeard) { self.sent } else { self.heard(now) };
         self.unconfirmed = heard - self.confirmed;
         self.epoch += 1;
         self.in_flight.clear();
@@ -437,6 +438,9 @@ impl Playback {
     /// Heard = last confirmed mark, and the clock since, never above what was sent (A7).
     pub fn heard(&self, now: CallTime) -> u64 {
         let mut heard = self.confirmed;
+        if planted(Fault::SentIsHeard) {
+            return self.sent;
+        }
         for frame in &self.in_flight {
             if frame.play_end <= now {
                 heard = frame.end;
@@ -475,6 +479,9 @@ impl Playback {
 
     /// When a message of this duration may go, so that no more than the lead lies unplayed.
     fn pace_end_for(&self, duration: Duration, config: &CallConfig) -> CallTime {
+        if planted(Fault::EverythingAtOnce) {
+            return CallTime::ZERO;
+        }
         (self.pace_end + duration) - config.lead.max(duration)
     }
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use crate::config::CallConfig;
 use crate::fingerprint::Fingerprint;
 use crate::id::{CommandId, ResponseId, ToolCallId};
+use crate::planted::{Fault, planted};
 use crate::time::CallTime;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -115,14 +116,15 @@ impl Tools {
         let call = self
             .calls
             .iter_mut()
-            .find(|call| matches!(call.state, State::Running(_)) && call.since + config.tool_timeout <= now)?;
+            .find(|call| matches!(call.state, State::Running(_)) && call.since + config.tool_timeout <= now)
+            .filter(|_| !planted(Fault::ToolTrusted))?;
         call.state = State::Answered("{\"error\":\"the tool did not answer in time\"}".to_owned());
         Some(Finished { call: call.call, name: call.name.clone(), since: call.since })
     }
 
     pub fn deadline(&self, config: &CallConfig) -> Option<CallTime> {
         let running = self.calls.iter().filter(|call| matches!(call.state, State::Running(_)));
-        running.map(|call| call.since + config.tool_timeout).min()
+        running.map(|call| call.since + config.tool_timeout).min().filter(|_| !planted(Fault::ToolTrusted))
     }
 
     /// The next that may be told to the model: the calling response has ended.

@@ -121,10 +121,11 @@ impl Transcript {
 
     /// What was said so far and when it began, for a session of the model that knows nothing of it (N4). What was
     /// accepted plays out and counts as heard; what of it has not begun comes last.
-    pub fn history(&self, now: CallTime) -> impl Iterator<Item = (CallTime, Remembered)> + '_ {
+    pub fn history(&self) -> impl Iterator<Item = (CallTime, Remembered)> + '_ {
         self.entries.iter().filter_map(move |entry| {
             let begun = entry.times.map(|(at, _)| at);
-            let at = begun.or((entry.accepted > 0).then_some(now))?;
+            // What waits to be played comes after everything, the frames included that are about to play.
+            let at = begun.or((entry.accepted > 0).then_some(CallTime::NEVER))?;
             let text = entry.heard_text();
             // Of a word that was cut off, nothing is told.
             let is_worth_telling = !text.trim().is_empty();

@@ -9,6 +9,7 @@ use crate::config::CallConfig;
 use crate::farewell;
 use crate::fingerprint::Fingerprint;
 use crate::id::ItemId;
+use crate::planted::{Fault, planted};
 use crate::time::CallTime;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -142,11 +143,12 @@ impl Floor {
         let is_meant = said(Meaning::Words)
             || (said(Meaning::Farewell) && !hold.goodbye)
             || match hold.silent_since {
-                None if now < hold.since + config.hold_max => return None,
+                None if now < hold.since + config.hold_max || planted(Fault::HoldNeverDecided) => return None,
                 None => true,
                 Some(silent_since) => {
                     let waits = hold.utterances.iter().any(|utterance| utterance.meaning.is_none());
-                    if waits && now < silent_since + config.hold_transcript_wait {
+                    let waited_out = now >= silent_since + config.hold_transcript_wait;
+                    if waits && (!waited_out || planted(Fault::TranscriptWaitedFor)) {
                         return None;
                     }
                     hold.utterances.iter().any(is_long)
@@ -167,6 +169,8 @@ impl Floor {
     /// When `decide` or `free_the_floor` will have something to say.
     pub fn deadline(&self, config: &CallConfig) -> Option<CallTime> {
         let hold = self.hold.as_ref().map(|hold| match hold.silent_since {
+            Some(_) if planted(Fault::TranscriptWaitedFor) => CallTime::NEVER,
+            None if planted(Fault::HoldNeverDecided) => CallTime::NEVER,
             Some(silent_since) => silent_since + config.hold_transcript_wait,
             None => hold.since + config.hold_max,
         });

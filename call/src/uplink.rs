@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::config::CallConfig;
 use crate::fingerprint::Fingerprint;
 use crate::output::DropReason;
+use crate::planted::{Fault, planted};
 use crate::playback::playing_time;
 use crate::time::CallTime;
 
@@ -45,7 +46,7 @@ impl Uplink {
     /// Takes note of a message. The first value is the silence to be sent before it, in bytes.
     pub fn audio(&mut self, bytes: u32, timestamp_ms: u64, fate: Fate, now: CallTime) -> u32 {
         let gap_ms = self.expected_ms.map_or(0, |expected| timestamp_ms.saturating_sub(expected));
-        let fill = if self.gap_filled || gap_ms == 0 {
+        let fill = if self.gap_filled || gap_ms == 0 || planted(Fault::GapsStay) {
             0
         } else {
             u32::try_from(gap_ms.min(GAP_FILL_MAX.as_millis() as u64) * 8).unwrap_or(0)

@@ -77,6 +77,33 @@ fn n4_what_will_be_heard_is_told_and_what_was_cut_off_is_not() {
     queued.expect(["remember agent 18", "remember agent 7"]);
 }
 
+/// A frame that was just sent plays a little later; what waits behind it comes after it all the same.
+/// Breaks when the history is ordered by moments that are still to come.
+#[test]
+fn n4_what_is_told_keeps_the_order_in_which_it_plays() {
+    let mut scene = Scene::ready(config());
+    scene.when(1.0, committed(I1));
+    scene.when(1.1, created(R1, Q2));
+    scene.when(1.1, audio(R1, A1, 1_000));
+    scene.when(1.1, audio_done(R1, A1));
+    scene.when(1.1, transcript(R1, A1, "One."));
+    for (item, text) in [(A2, "Second."), (A3, "The third.")] {
+        scene.when(1.1, audio(R1, item, 1_000));
+        scene.when(1.1, audio_done(R1, item));
+        scene.when(1.1, transcript(R1, item, text));
+    }
+    scene.when(1.1, done(R1));
+    scene.when(1.5, model_lost());
+    scene.when(1.6, again(ModelInput::Connected));
+    // The first is heard until 2.1, and the second's first frames are on their way.
+    scene.until(2.0);
+    scene.skip();
+    scene.when(2.0, again(ModelInput::Configured));
+    let came = scene.came();
+    let told: Vec<_> = came.iter().filter(|line| line.starts_with("remember")).collect();
+    assert_eq!(told, ["remember agent 4", "remember agent 7", "remember agent 10"]);
+}
+
 /// Breaks when the first item of all is taken for one of a session that was lost before it had any.
 #[test]
 fn n4_items_of_this_session_are_spoken_of_whatever_their_number() {

@@ -46,6 +46,21 @@ pub struct Report<A> {
 
 /// Searches from `start`, at most `states_max` states. A state that breaks a rule is not searched further.
 pub fn explore<W: Explorable>(start: W, states_max: usize) -> Report<W::Action> {
+    search(start, states_max, Until::NothingNew)
+}
+
+/// Searches until a rule is broken, in as few steps as that can be done.
+pub fn hunt<W: Explorable>(start: W, states_max: usize) -> Report<W::Action> {
+    search(start, states_max, Until::Broken)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    NothingNew,
+    Broken,
+}
+
+fn search<W: Explorable>(start: W, states_max: usize, until: Until) -> Report<W::Action> {
     let mut seen = HashSet::new();
     seen.insert(fingerprint(&start));
     // How each state was reached: from which one, by what.
@@ -71,6 +86,10 @@ pub fn explore<W: Explorable>(start: W, states_max: usize) -> Report<W::Action> 
                         trace.push(action.clone());
                         trace
                     });
+                    if until == Until::Broken {
+                        report.exhausted = false;
+                        return report;
+                    }
                     continue;
                 }
                 if !seen.insert(fingerprint(&after)) {

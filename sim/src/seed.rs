@@ -591,6 +591,12 @@ fn draw_losses(
     if dice.percent(10) {
         behaviour.rejected_edits = dice.between(1..=3) as u32;
     }
+    if dice.percent(8) {
+        behaviour.lingers = dice.ms(1..=600);
+    }
+    if dice.percent(8) {
+        behaviour.transcript = TranscriptOrder::AfterResponse;
+    }
     let later = (0..dice.between(1..=4)).map(|_| {
         let mut behaviour = draw_behaviour(dice);
         if losses > 0 && dice.percent(25) {

@@ -20,6 +20,9 @@ pub use crate::faults::{ConnectFault, Faults, HangUpFault, LinkFaults, ModelBrea
 use crate::link::{Agenda, Link};
 use crate::model::{self, FakeModel};
 
+/// More than anybody has to do at one moment.
+const STEPS_AT_ONCE: u32 = 10_000;
+
 /// For calls in which a lost model is not to be heard of.
 pub fn no_clips() -> Clips {
     Clips { filler: Arc::from([]), apology: Arc::from([]) }
@@ -185,8 +188,11 @@ impl World {
     /// Runs until the call has ended, or `limit` has passed. True if it ended.
     pub fn run(&mut self, limit: Duration) -> bool {
         self.tell(Input::Announced);
+        let mut steps_now = 0;
         while self.ended.is_none() {
             let Some(next) = self.next_event().filter(|next| *next <= limit) else { return false };
+            steps_now = if next > self.now { 0 } else { steps_now + 1 };
+            assert!(steps_now < STEPS_AT_ONCE, "N12: time stands still, somebody is woken for nothing over and over");
             self.now = self.now.max(next);
             self.step();
         }
@@ -446,8 +452,11 @@ impl World {
                 }
                 Effect::CloseModel => {
                     self.wanted = None;
-                    if let Some(session) = self.sessions.last_mut() {
-                        session.closed.get_or_insert(now);
+                    if let Some(session) = self.sessions.last_mut().filter(|session| session.closed.is_none()) {
+                        session.closed = Some(now);
+                        // Its socket says so when others have followed it (R11).
+                        let lost = Input::Model(session.epoch, ModelInput::Lost { fatal: false });
+                        self.inputs.put(now + self.command_delay * 2, lost);
                     }
                 }
                 Effect::ResumeStream => self.comes_back = self.faults.comes_back_after.map(|after| now + after),

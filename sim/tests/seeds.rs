@@ -180,3 +180,9 @@ fn nobody_is_asked_to_wait_after_goodbye() {
 fn a_stream_that_comes_back_waits_for_the_verdict() {
     ended(81_351);
 }
+
+/// A frame on its way plays a little later, and a new session was told of it after what waited behind it (N4).
+#[test]
+fn what_is_told_is_in_order() {
+    ended(1_578);
+}

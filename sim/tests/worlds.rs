@@ -77,6 +77,11 @@ fn tools() {
 }
 
 #[test]
+fn noise() {
+    search(scopes::noise(), STATES_MAX);
+}
+
+#[test]
 fn overtaken() {
     search(scopes::overtaken(), STATES_MAX);
 }
@@ -130,6 +135,7 @@ fn equal_fingerprints_mean_equal_futures() {
         scopes::asking(),
         scopes::failing(),
         scopes::tools(),
+        scopes::noise(),
         scopes::overtaken(),
         scopes::loss(),
         scopes::greeting(),

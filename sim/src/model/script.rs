@@ -119,6 +119,8 @@ pub struct Behaviour {
     pub cancel_latency: Duration,
     pub transcript: TranscriptOrder,
     pub transcription: TranscriptionTiming,
+    /// How long after `response.done` a create is still rejected as a collision: the model was not quite done.
+    pub lingers: Duration,
     /// Audio deltas that still come between a cancel and `response.done`.
     pub stragglers: usize,
     /// All `output_audio.done` just before `response.done`.
@@ -190,6 +192,7 @@ impl Default for Behaviour {
             cancel_latency: Duration::from_millis(20),
             transcript: TranscriptOrder::Interleaved,
             transcription: TranscriptionTiming::After(Duration::from_millis(200)),
+            lingers: Duration::ZERO,
             stragglers: 0,
             audio_done_at_end: false,
             ignored_creates: 0,

@@ -55,6 +55,8 @@ pub struct FakeModel {
     replies_given: usize,
     creates_seen: u32,
     active: Option<Generation>,
+    /// The last response, and until when it counts as active although it is done.
+    lingering: Option<(String, Duration)>,
     record: Record,
 }
 
@@ -146,6 +148,7 @@ impl FakeModel {
             replies_given: 0,
             creates_seen: 0,
             active: None,
+            lingering: None,
             record: Record::default(),
             behaviour,
         };
@@ -574,11 +577,11 @@ impl FakeModel {
     // Responses.
 
     fn respond(&mut self, params: Option<ResponseParams>, event_id: Option<String>) {
-        if let Some(active) = &self.active {
+        let lingering = self.lingering.as_ref().filter(|(_, until)| self.now < *until).map(|(id, _)| id);
+        if let Some(id) = self.active.as_ref().map(|active| &active.id).or(lingering) {
             let message = format!(
-                "Conversation already has an active response in progress: {}. Wait until the response is finished \
-                 before creating a new one.",
-                active.id
+                "Conversation already has an active response in progress: {id}. Wait until the response is finished \
+                 before creating a new one."
             );
             return self.error(Some("conversation_already_has_active_response"), &message, None, event_id);
         }
@@ -745,6 +748,7 @@ impl FakeModel {
             Step::Done => {
                 let response = self.response(active, active.status().0);
                 self.emit(ServerEvent::ResponseDone { response });
+                self.lingering = Some((active.id.clone(), self.now + self.behaviour.lingers));
                 for (item_id, text) in std::mem::take(&mut self.untranscribed) {
                     self.transcribed(item_id, text);
                 }

@@ -8,6 +8,7 @@
 //! way of the audio to the carrier, the way of the marks back, and what was added to both in this call. On good links
 //! it is a few frames; a stall of seconds makes it seconds, and the other calls judge more strictly.
 
+mod farewells;
 mod playing;
 mod referee;
 mod sessions;
@@ -21,12 +22,13 @@ use call::output::DropReason;
 use call::trace::Trace;
 use call::{CallTime, EndReason, Note};
 
+use self::farewells::Farewells;
 use self::playing::{Heard, judge_playing};
 use self::referee::Referee;
 use self::sessions::{judge_history, judge_outages};
 use crate::carrier::stream::StreamEnd;
 use crate::joined::{self, Accepted, Line};
-use crate::model::{Record, TranscriptionTiming};
+use crate::model::{Behaviour, Record, TranscriptionTiming};
 use crate::seed::{CALM, CallerAct, Plan};
 use crate::world::{ModelBreak, World};
 
@@ -67,8 +69,10 @@ pub fn judge(plan: &Plan, world: &World) -> Result<Facts, Violation> {
     }
     let doubt = Doubt::of(plan);
     let mut referee = Referee::new(plan, &doubt);
+    let mut farewells = Farewells::default();
     for (at, event) in &trace.events {
         referee.see(*at, event)?;
+        farewells.see(since_made(*at), event, &plan.config)?;
     }
     let (line, record) = (Line::of(world), joined::record(world));
     referee.finish(world, &line)?;
@@ -147,9 +151,11 @@ fn judge_peers(plan: &Plan, world: &World, line: &Line, record: &Record) -> Judg
         let permitted = match code {
             // Our cancel and the end of its response met on the way (B6).
             "response_cancel_not_active" => true,
-            // Only the model's own responses can be in the way of ours (R8).
+            // Only the model's own responses can be in the way of ours (R8), and those that it is not quite done with.
             "conversation_already_has_active_response" => {
-                behaviours().any(|behaviour| !behaviour.spontaneous.is_empty()) || plan.config.turns == Turns::Model
+                let in_the_way =
+                    |behaviour: &Behaviour| !behaviour.spontaneous.is_empty() || !behaviour.lingers.is_zero();
+                behaviours().any(in_the_way) || plan.config.turns == Turns::Model
             }
             "session_expired" => behaviours().any(|behaviour| behaviour.expires_after.is_some()),
             "edit_rejected" => behaviours().any(|behaviour| behaviour.rejected_edits > 0),

@@ -31,6 +31,9 @@ pub(super) struct Referee<'a> {
     reasons: BTreeMap<RequestId, String>,
     /// A response was asked of this session already.
     session_asked: bool,
+    /// The response that greets, and whether any of it was spoken to a session that is still there.
+    greeting: Option<ResponseId>,
+    greeted: bool,
     /// Our create that was neither answered nor rejected, and since when.
     requested: Option<(RequestId, Duration)>,
     active: Option<ResponseId>,
@@ -102,6 +105,8 @@ impl<'a> Referee<'a> {
             responses: BTreeMap::new(),
             reasons: BTreeMap::new(),
             session_asked: false,
+            greeting: None,
+            greeted: false,
             active_request: None,
             tools_remembered: BTreeSet::new(),
             pressed: 0,
@@ -200,6 +205,10 @@ impl<'a> Referee<'a> {
                 }
                 self.active = Some(*response);
                 self.active_request = *request;
+                let greets = |request: RequestId| self.reasons.get(&request).is_some_and(|reason| reason == "Greeting");
+                if request.is_some_and(greets) {
+                    self.greeting = Some(*response);
+                }
             }
             ModelInput::ResponseDone { response, .. } => {
                 self.active.take_if(|active| active == response);
@@ -288,7 +297,8 @@ impl<'a> Referee<'a> {
             }
         }
         self.unanswered.clear();
-        (self.held_since, self.caller_speaks) = (None, false);
+        // Of less than a second nobody says that it was heard.
+        (self.held_since, self.caller_speaks, self.greeted) = (None, false, false);
         (self.active, self.active_request, self.requested, self.taken_back) = (None, None, None, None);
         self.closed = Some((now, self.configured));
         (self.epoch, self.configured, self.session_asked) = (None, false, false);
@@ -392,6 +402,15 @@ impl<'a> Referee<'a> {
             {
                 return broken("H2", now, "a goodbye was carried out that was not pending");
             }
+            "note"
+                if name == "ModelLost"
+                    && self.epoch.is_none_or(|epoch| !words.contains(&format!("epoch: {epoch},"))) =>
+            {
+                return broken("R11", now, format!("{words}, and that is not the connection that is there"));
+            }
+            "note" if name == "GoodbyeDone" && (self.caller_speaks || self.active.is_some()) => {
+                return broken("H2", now, "a goodbye was carried out over somebody who speaks");
+            }
             "note" => self.note(words, name, now),
             _ => {}
         }
@@ -407,9 +426,10 @@ impl<'a> Referee<'a> {
         match name {
             // Also when the floor was freed without the model's saying so.
             "CallerStopped" => self.caller_speaks = false,
-            "AgentStarted" => self.unanswered.clear(),
-            // With nothing left to be heard, a hold that was meant has nothing to interrupt, and is not noted.
-            "AgentStopped" => self.held_since = None,
+            "AgentStarted" => {
+                self.unanswered.clear();
+                self.greeted |= self.greeting.is_some() && self.greeting == self.active;
+            }
             "Held" => self.held_since = Some(now),
             "Resumed" => {
                 // What was said in the hold was nothing.
@@ -479,6 +499,9 @@ impl<'a> Referee<'a> {
         {
             return broken("R1", now, format!("{reason} asked for while {outstanding} is not answered"));
         }
+        if reason == "Greeting" && self.greeted {
+            return broken("G1", now, "greeted a second time");
+        }
         self.reasons.insert(request, reason.to_owned());
         if reason == "Greeting" && self.plan.direction == Direction::Outbound {
             // It answers the callee's "Hello?" (G1).
@@ -514,6 +537,12 @@ impl<'a> Referee<'a> {
             return broken("N2", now, format!("a second output for {call}"));
         }
         *self.counts.entry("tool output").or_default() += 1;
+        let ours = |tool: &&Tool| Some(tool.epoch) == self.epoch && !tool.ends_call;
+        let all_told = self.tools.iter().filter(|(_, tool)| ours(tool)).all(|(call, _)| self.tools_told.contains(call));
+        if all_told && self.tools.get(&call).as_ref().is_some_and(ours) {
+            // To be spoken about, as soon as nothing stops it.
+            self.waiting.insert("ToolResult".to_owned());
+        }
         Ok(())
     }
 

@@ -68,6 +68,8 @@ pub struct Scope {
     /// Marks that a `clear` flushed come back at any later time.
     pub marks_come_late: bool,
     pub stream_stops: bool,
+    /// Starts that come a second time.
+    pub starts_again: u8,
     pub statuses: bool,
     pub hang_up_fails: bool,
     pub operator_hangs_up: bool,
@@ -126,6 +128,7 @@ pub enum Step {
     MarkReturns,
     MarkIsLost,
     StreamStops,
+    StartsAgain,
     /// The carrier says that the call is over.
     Completed,
     /// The carrier says that the call goes on without its stream.
@@ -167,6 +170,7 @@ struct Left {
     utterances: u8,
     texts: u8,
     forced_texts: u8,
+    starts: u8,
     operator_hang_ups: u8,
 }
 
@@ -202,7 +206,7 @@ struct Response {
     answers: bool,
     /// It speaks about a tool's result.
     tells_result: bool,
-    /// Whether it ended because it was cancelled.
+    /// It ended because it was cancelled, or the caller has interrupted since: no goodbye any more, whatever it said.
     cancelled: bool,
     ends_call: bool,
 }
@@ -253,6 +257,7 @@ impl World {
                 utterances: scope.utterances,
                 texts: scope.texts,
                 forced_texts: scope.forced_texts,
+                starts: scope.starts_again,
                 operator_hang_ups: u8::from(scope.operator_hangs_up),
             },
             next: Next { response: 1, item: 1, tool: 1 },
@@ -374,6 +379,9 @@ impl World {
             }
             if self.scope.stream_stops {
                 steps.push(Step::StreamStops);
+            }
+            if self.left.starts > 0 {
+                steps.push(Step::StartsAgain);
             }
         }
         if self.scope.statuses {
@@ -738,6 +746,10 @@ impl Explorable for World {
             Step::StreamStops => {
                 self.watch.streaming = false;
                 self.give(Input::Carrier(CarrierInput::Stopped));
+            }
+            Step::StartsAgain => {
+                self.left.starts -= 1;
+                self.give(Input::Carrier(CarrierInput::Started));
             }
             Step::Completed => self.give(Input::Carrier(CarrierInput::Status(CallStatus::Completed))),
             Step::GoesOn => {

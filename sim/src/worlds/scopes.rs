@@ -67,6 +67,7 @@ fn quiet(name: &'static str) -> Scope {
         marks_get_lost: false,
         marks_come_late: false,
         stream_stops: false,
+        starts_again: 0,
         statuses: false,
         hang_up_fails: false,
         operator_hangs_up: false,
@@ -212,6 +213,19 @@ pub fn tools() -> Scope {
     }
 }
 
+/// Tool result × noise that stops the agent for a while (N2, B4).
+pub fn noise() -> Scope {
+    Scope {
+        deltas: 1,
+        tools: 1,
+        utterances: 1,
+        said: &[Said::Nothing],
+        lengths: &[Length::Short],
+        sometimes: &["noise is ignored", "a tool's result is spoken about"],
+        ..quiet("noise")
+    }
+}
+
 /// Tool results and texts × responses that the model begins by itself, before ours (R8, RACES a).
 pub fn overtaken() -> Scope {
     Scope {
@@ -260,6 +274,7 @@ pub fn greeting() -> Scope {
         deltas: 1,
         utterances: 1,
         said: &[Said::Nothing, Said::Words],
+        starts_again: 1,
         forced_texts: 1,
         sometimes: &["a turn is answered", "an operator's text is asked for", "an interruption", "a hold"],
         ..quiet("greeting")

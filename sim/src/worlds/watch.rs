@@ -74,6 +74,7 @@ pub(super) struct Watch {
     goodbyes_that_came_to_nothing: u8,
     hang_up: HangUp,
     hang_ups: u32,
+    greeted: bool,
     collided: bool,
     recordings: u8,
     /// Function calls that the model got no output for.
@@ -333,6 +334,7 @@ impl Watch {
             goodbyes_that_came_to_nothing,
             hang_up,
             hang_ups,
+            greeted,
             // Only for what must be seen sometimes.
             collided: _,
             recordings,
@@ -360,7 +362,7 @@ impl Watch {
         print.put(*frames_sent > 0);
         print.until(*play_end);
         print.ids(unanswered.iter().copied());
-        print.put((*goodbyes_that_came_to_nothing, *hang_ups, *recordings));
+        print.put((*goodbyes_that_came_to_nothing, *hang_ups, *recordings, *greeted));
         match hang_up {
             HangUp::No => print.put(0),
             HangUp::Asked { until } => {
@@ -537,6 +539,8 @@ impl World {
             watch.breaks("R2: a request while a response is active");
         }
         match reason {
+            // Nothing rejects it, or makes it fail, in the worlds that have one.
+            Reason::Greeting if std::mem::replace(&mut watch.greeted, true) => watch.breaks("G1: greeted twice"),
             Reason::Greeting => {}
             Reason::Say => watch.texts = watch.texts.saturating_sub(1),
             Reason::CallerTurn | Reason::ToolResult => {
@@ -597,6 +601,9 @@ impl World {
                     watch.happened.push("a hold becomes an interruption");
                 }
                 watch.interrupts();
+                for response in self.model.responses.iter_mut().filter(|response| response.done) {
+                    response.cancelled = true;
+                }
                 watch.happened.push("an interruption");
             }
             Note::GoodbyePending { .. } => watch.goodbye_pending = true,
