@@ -3,6 +3,8 @@
 //! *Minimal* has the decisions and the warnings, *verbose* also how a call came to them: each request for a response
 //! (R4), what a goodbye waits for (H2), the pipeline (O2). Nothing is logged for a frame in either (A5).
 
+use std::io::IsTerminal;
+
 use call::Note;
 use call::pipeline::Line;
 use tracing_subscriber::EnvFilter;
@@ -13,12 +15,14 @@ use crate::metrics::name_of;
 const MINIMAL: &str = "warn,patchcord=info";
 const VERBOSE: &str = "warn,patchcord=debug";
 
-/// Starts logging to standard error, as `PATCHCORD_LOG` says.
+/// Starts logging to standard error, as `PATCHCORD_LOG` says; in colours on a terminal, unless `NO_COLOR` is set.
 ///
 /// # Errors
 /// If that is neither a mode nor a filter.
 pub fn init(env: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<()> {
-    tracing_subscriber::fmt().with_env_filter(filter(env)?).with_writer(std::io::stderr).init();
+    // What reads a file or a pipe would have to take the colours out again.
+    let colours = std::io::stderr().is_terminal() && env("NO_COLOR").is_none_or(|set| set.is_empty());
+    tracing_subscriber::fmt().with_env_filter(filter(env)?).with_ansi(colours).with_writer(std::io::stderr).init();
     Ok(())
 }
 

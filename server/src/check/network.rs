@@ -1,6 +1,6 @@
 //! Is everybody there who has to be: the model, the carrier, and ourselves as the carrier sees us?
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use call::wire::openai::{Read, Realtime, SessionSettings};
@@ -17,6 +17,7 @@ use super::{Finding, Report};
 use crate::agent::Agent;
 use crate::commands::Commands;
 use crate::config::Config;
+use crate::dial::local_url;
 use crate::http::INSTANCE;
 use crate::model::{Endpoint, tls};
 
@@ -206,26 +207,27 @@ async fn public_url(config: &Config, client: &Client) -> Vec<Finding> {
         findings.push(Finding::fail("public URL", what, "put TLS in front of us, and use https://"));
     }
     let local = local_url(config.listen);
-    let (here, there) = tokio::join!(instance(client, &local), instance(client, url));
-    findings.push(match (here, there) {
-        (Ok(Some(here)), Ok(Some(there))) if here == there => {
+    let Ok(Some(here)) = instance(client, &local).await else {
+        // Whoever answers there, it is not what would be served here.
+        let what = format!("no server runs at {}, so whether {shown} leads here is not known", config.listen);
+        findings.push(Finding::warn("public URL", what, "check again while `patchcord serve` runs"));
+        return findings;
+    };
+    findings.push(match instance(client, url).await {
+        Ok(Some(there)) if here == there => {
             Finding::ok("public URL", format!("{shown} leads to the server at {}", config.listen))
         }
-        (Ok(Some(_)), Ok(Some(_))) => {
+        Ok(Some(_)) => {
             let what = format!("{shown} leads to another Patchcord than the one at {}", config.listen);
             Finding::fail("public URL", what, "mend the tunnel or proxy, or stop the other one")
         }
-        (Ok(Some(_)), Ok(None)) => {
+        Ok(None) => {
             let what = format!("{shown}/healthz is answered by somebody else");
             Finding::fail("public URL", what, format!("let it lead to {}", config.listen))
         }
-        (Ok(Some(_)), Err(why)) => {
+        Err(why) => {
             let what = format!("{shown}/healthz is not answered: {why}");
             Finding::fail("public URL", what, format!("let it lead to {}", config.listen))
-        }
-        (Ok(None) | Err(_), _) => {
-            let what = format!("no server runs at {}, so whether {shown} leads here is not known", config.listen);
-            Finding::warn("public URL", what, "check again while `patchcord serve` runs")
         }
     });
     findings
@@ -236,17 +238,6 @@ async fn instance(client: &Client, origin: &Url) -> Result<Option<String>, Strin
     let url = origin.join("healthz").map_err(|error| error.to_string())?;
     let answer = client.get(url).timeout(LOOK_MAX).send().await.map_err(crate::commands::cause)?;
     Ok(answer.headers().get(INSTANCE).and_then(|value| value.to_str().ok()).map(str::to_owned))
-}
-
-fn local_url(listen: SocketAddr) -> Url {
-    // What listens everywhere also listens here.
-    let ip = match listen.ip() {
-        ip if !ip.is_unspecified() => ip,
-        IpAddr::V4(_) => IpAddr::from([127, 0, 0, 1]),
-        IpAddr::V6(_) => IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
-    };
-    let address = SocketAddr::new(ip, listen.port());
-    Url::parse(&format!("http://{address}")).expect("an address makes a URL")
 }
 
 fn is_loopback(url: &Url) -> bool {
