@@ -1,6 +1,8 @@
 //! A server between the simulated carrier and the simulated model, over real sockets.
 #![allow(dead_code, reason = "each test file has this module for itself, and no use for all of it")]
 
+pub mod open;
+
 use std::time::Duration;
 
 use futures_util::stream;
