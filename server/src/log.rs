@@ -96,38 +96,33 @@ pub(crate) fn note(note: &Note) {
     }
 }
 
+/// A line of the pipeline, with what comes before it. The level of an event has to be written where the event is.
+macro_rules! flow {
+    ($level:ident, $line:expr, $what:literal $(, $field:ident)*) => {{
+        let Line { tx_queue, out_queue, frames, tx_fps, ws_block_ms, delta_rate, speaking, verdict } = *$line;
+        tracing::$level!(
+            $($field,)*
+            tx_q = tx_queue,
+            out_q = out_queue,
+            tx_fps,
+            frames,
+            ws_block_ms,
+            delta_rate,
+            speaking,
+            verdict = name_of(verdict),
+            $what
+        );
+    }};
+}
+
 /// O2; the call is in the span.
 fn pipeline(line: &Line) {
-    let Line { tx_queue, out_queue, frames, tx_fps, ws_block_ms, delta_rate, speaking, verdict } = *line;
-    tracing::debug!(
-        tx_q = tx_queue,
-        out_q = out_queue,
-        tx_fps,
-        frames,
-        ws_block_ms,
-        delta_rate,
-        speaking,
-        verdict = name_of(verdict),
-        "pipeline"
-    );
+    flow!(debug, line, "pipeline");
 }
 
 /// O1: with the full context of the line, in every mode.
 fn backlog(queue: String, waiting_ms: u64, line: &Line) {
-    let Line { tx_queue, out_queue, frames, tx_fps, ws_block_ms, delta_rate, speaking, verdict } = *line;
-    tracing::warn!(
-        queue,
-        waiting_ms,
-        tx_q = tx_queue,
-        out_q = out_queue,
-        tx_fps,
-        frames,
-        ws_block_ms,
-        delta_rate,
-        speaking,
-        verdict = name_of(verdict),
-        "backlog"
-    );
+    flow!(warn, line, "backlog", queue, waiting_ms);
 }
 
 #[cfg(test)]
