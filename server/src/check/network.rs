@@ -10,7 +10,7 @@ use futures_util::{SinkExt, StreamExt};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use reqwest::header::DATE;
-use reqwest::{Client, StatusCode, Url};
+use reqwest::{Client, Response, StatusCode, Url};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{Finding, Report};
@@ -123,23 +123,48 @@ fn complaint(event: &str) -> String {
     format!("refused the session: {code}{about}")
 }
 
-/// The carrier's account, and what time it is there.
+/// The carrier's account and the API key, and what time it is there.
 async fn carrier(config: &Config, commands: Commands) -> Vec<Finding> {
-    if config.twilio.account_sid.is_none() {
+    let twilio = &config.twilio;
+    if twilio.account_sid.is_none() {
         // Told with the keys.
         return Vec::new();
     }
-    let host = config.twilio.api_url.host_str().unwrap_or_default();
-    let answer = match commands.account().await {
-        Ok(answer) => answer,
-        Err(why) => {
-            let what = format!("{host} was not reached: {why}");
-            return vec![Finding::fail("carrier", what, "check TWILIO_API_URL and the way out of this machine")];
-        }
+    let host = twilio.api_url.host_str().unwrap_or_default();
+    let unreached = |why| {
+        let what = format!("{host} was not reached: {why}");
+        vec![Finding::fail("carrier", what, "check TWILIO_API_URL and the way out of this machine")]
     };
-    let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
-    let status = answer.status();
-    let account = match status {
+    let mut findings = Vec::new();
+    let mut date = None;
+    if twilio.auth_token.is_some() {
+        match commands.account().await {
+            Ok(answer) => {
+                date = date_of(&answer);
+                findings.push(account(host, answer).await);
+            }
+            Err(why) => return unreached(why),
+        }
+    }
+    if twilio.api_key_sid.is_some() {
+        match commands.newest_call().await {
+            Ok(answer) => {
+                date = date.or(date_of(&answer));
+                findings.push(api_key(host, answer.status(), twilio.auth_token.is_some()));
+            }
+            Err(why) => return unreached(why),
+        }
+    }
+    findings.extend(date.as_deref().map(|date| clock(date, Timestamp::now())));
+    findings
+}
+
+fn date_of(answer: &Response) -> Option<String> {
+    answer.headers().get(DATE).and_then(|date| date.to_str().ok()).map(str::to_owned)
+}
+
+async fn account(host: &str, answer: Response) -> Finding {
+    match answer.status() {
         StatusCode::OK => {
             let body = crate::commands::body_of(answer, BODY_MAX).await.ok().flatten().unwrap_or_default();
             let body: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
@@ -163,13 +188,36 @@ async fn carrier(config: &Config, commands: Commands) -> Vec<Finding> {
             let what = format!("{host} rejected TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN");
             Finding::fail("carrier", what, "copy both from the carrier's console again")
         }
+        status => refused(host, status),
+    }
+}
+
+fn api_key(host: &str, status: StatusCode, account_is_known: bool) -> Finding {
+    match status {
+        StatusCode::OK => {
+            let unknown =
+                if account_is_known { "" } else { "; whether the account is active only the auth token can see" };
+            Finding::ok("carrier", format!("{host} takes the API key for calls{unknown}"))
+        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            let what =
+                format!("{host} rejected TWILIO_API_KEY_SID and TWILIO_API_KEY_SECRET, so nobody could be hung up");
+            let advice = "take a Standard key of this account, from the region of TWILIO_API_URL; a Restricted one has to \
+                          be allowed calls and recordings";
+            Finding::fail("carrier", what, advice)
+        }
+        status => refused(host, status),
+    }
+}
+
+fn refused(host: &str, status: StatusCode) -> Finding {
+    match status {
         StatusCode::NOT_FOUND => {
             let what = format!("{host} knows no such account");
             Finding::fail("carrier", what, "check TWILIO_ACCOUNT_SID, and TWILIO_API_URL's region")
         }
         other => Finding::fail("carrier", format!("{host} answered {other}"), "try again later"),
-    };
-    [account].into_iter().chain(date.as_deref().map(|date| clock(date, Timestamp::now()))).collect()
+    }
 }
 
 /// An account is some 2 KB.

@@ -959,12 +959,13 @@ async fn unless_dead(State(shared): State<Arc<Shared>>, request: Request, next: 
     next.run(request).await
 }
 
-/// The account itself (twilio.com/docs/iam/api/account), dated by this Twilio's clock.
+/// The account itself (twilio.com/docs/iam/api/account), dated by this Twilio's clock. An API key may not see it, unless it
+/// is of the kind "Main" (twilio.com/docs/iam/api-keys/keys-in-console), which ours is not.
 async fn show_account(State(shared): State<Arc<Shared>>, Path(account): Path<String>, headers: HeaderMap) -> Response {
     let settings = &shared.settings;
     let answer = if account.strip_suffix(".json") != Some(&settings.account_sid) {
         refusal(StatusCode::NOT_FOUND, 20404, "not found")
-    } else if !authorized(settings, &headers) {
+    } else if !shows(&headers, &settings.account_sid, &settings.auth_token) {
         refusal(StatusCode::UNAUTHORIZED, 20003, "Authenticate")
     } else {
         (StatusCode::OK, Json(json!({ "sid": settings.account_sid, "status": "active", "type": "Full" })))
@@ -1032,6 +1033,10 @@ pub(super) fn authorized(settings: &Settings, headers: &HeaderMap) -> bool {
         Some((sid, secret)) => (sid, secret),
         None => (&settings.account_sid, &settings.auth_token),
     };
+    shows(headers, user, password)
+}
+
+fn shows(headers: &HeaderMap, user: &str, password: &str) -> bool {
     let expected = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
     headers.get(header::AUTHORIZATION).is_some_and(|value| value.as_bytes() == expected.as_bytes())
 }
