@@ -496,12 +496,15 @@ impl Calls {
         let (recorder, recording) = Recorder::new(folder.recording());
         let (tracer, trace) = Tracer::new(folder.trace());
         let made = folder.clone();
-        let writers = tokio::spawn(async move {
-            made.create().await?;
+        let writers = async move {
+            if let Err(error) = made.create().await {
+                tracing::error!(%error, "no recording, trace and record of this call: its folder cannot be made");
+                return (None, None);
+            }
             // Two files, two paces.
-            let (recording, trace) = futures_util::future::join(recording, trace).await;
-            Ok::<_, std::io::Error>((recording, trace))
-        });
+            futures_util::future::join(kept(recording, "recording"), kept(trace, "trace")).await
+        };
+        let writers = tokio::spawn(writers.in_current_span());
 
         // A task of its own, so that a panic costs this call and no other.
         let its_facts = facts.clone();
@@ -516,13 +519,7 @@ impl Calls {
         });
 
         let (recorded, traced) = match tokio::time::timeout(WRITERS_MAX, writers).await {
-            Ok(Ok(Ok((recording, traced)))) => {
-                (written(recording, "the recording").flatten(), written(traced, "the trace") == Some(true))
-            }
-            Ok(Ok(Err(error))) => {
-                tracing::error!(%error, "the call's folder could not be made; check PATCHCORD_DATA");
-                (None, false)
-            }
+            Ok(Ok((recording, traced))) => (recording.flatten(), traced == Some(true)),
             Ok(Err(_)) | Err(_) => {
                 tracing::error!("recording and trace could not be finished in time");
                 (None, false)
@@ -628,8 +625,11 @@ impl State {
     }
 }
 
-fn written<T>(result: std::io::Result<T>, what: &str) -> Option<T> {
-    result.inspect_err(|error| tracing::error!(%error, "{what} could not be written")).ok()
+/// Writes a file of a call. That the disk refuses it is told at once, by the file's name, and costs the file and not the
+/// call.
+async fn kept<T>(work: impl Future<Output = std::io::Result<T>>, file: &str) -> Option<T> {
+    let refused = |error: &_| tracing::error!(%error, file, "cannot be written and ends here; the call goes on");
+    work.await.inspect_err(refused).ok()
 }
 
 pub(crate) fn new_token() -> Result<Token, getrandom::Error> {

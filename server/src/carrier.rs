@@ -23,6 +23,10 @@ impl Message for ws::Message {
         ws::Message::Text(text.into())
     }
 
+    fn ping() -> Self {
+        ws::Message::Ping(axum::body::Bytes::new())
+    }
+
     fn received(self) -> Option<Received<ws::Utf8Bytes>> {
         match self {
             ws::Message::Text(text) => Some(Received::Text(text)),

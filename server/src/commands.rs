@@ -176,9 +176,17 @@ impl Commands {
         }
     }
 
-    /// What the carrier knows of our account, whatever the status of its answer.
+    /// What the carrier knows of our account, whatever the status of its answer. With the auth token: of API keys, only
+    /// those of the kind "Main" may see it (twilio.com/docs/iam/api-keys/keys-in-console).
     pub(crate) async fn account(&self) -> Result<Response, String> {
-        self.at_carrier(Method::GET, ".json")?.send().await.map_err(cause)
+        let token_only = Twilio { api_key_sid: None, api_key_secret: None, ..self.twilio.clone() };
+        let commands = Commands { twilio: token_only, ..self.clone() };
+        commands.at_carrier(Method::GET, ".json")?.send().await.map_err(cause)
+    }
+
+    /// The newest of the account's calls, whatever the status of the answer: what every key may see that is good for calls.
+    pub(crate) async fn newest_call(&self) -> Result<Response, String> {
+        self.carrier(Method::GET, "Calls.json?PageSize=1")?.send().await.map_err(cause)
     }
 
     async fn post_to_carrier(&self, path: &str, form: &[(&str, &str)]) -> Result<Response, String> {

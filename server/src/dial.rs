@@ -1,5 +1,6 @@
 //! `patchcord call`: has a running server call somebody, and follows the call to its end.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
+use crate::config::Config;
 use crate::model;
 
 #[derive(clap::Args, Debug)]
@@ -18,9 +20,10 @@ pub struct Args {
     /// The agent that calls [default: the server's default agent]
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
-    /// The running server; its PATCHCORD_API_KEY is taken from the environment
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
-    server: Url,
+    /// The running server; its PATCHCORD_API_KEY is taken from the environment [default: at PATCHCORD_LISTEN, or else
+    /// http://127.0.0.1:8080]
+    #[arg(long, value_name = "URL")]
+    server: Option<Url>,
     /// Print the call's record and nothing else.
     #[arg(long)]
     json: bool,
@@ -43,7 +46,11 @@ const FOLLOW_MAX: Duration = Duration::from_secs(6 * 3_600);
 /// # Errors
 /// If the call could not be asked for, or followed.
 pub async fn run(args: Args, env: &dyn Fn(&str) -> Option<String>) -> Result<bool> {
-    let api = Api::new(&args.server, env("PATCHCORD_API_KEY").filter(|key| !key.is_empty()))?;
+    let server = match args.server {
+        Some(server) => server,
+        None => local_url(listen(env)?),
+    };
+    let api = Api::new(&server, env("PATCHCORD_API_KEY").filter(|key| !key.is_empty()))?;
     let mut wanted = json!({ "to": args.to });
     if let Some(agent) = &args.agent {
         wanted["agent"] = agent.as_str().into();
@@ -74,7 +81,7 @@ pub async fn run(args: Args, env: &dyn Fn(&str) -> Option<String>) -> Result<boo
             progress = now.to_owned();
         }
         if began.elapsed() > FOLLOW_MAX {
-            bail!("the call goes on and on; see {}api/v1/calls/{id}", args.server);
+            bail!("the call goes on and on; see {server}api/v1/calls/{id}");
         }
         sleep(LOOK_EVERY).await;
     };
@@ -87,6 +94,26 @@ pub async fn run(args: Args, env: &dyn Fn(&str) -> Option<String>) -> Result<boo
         }
     }
     Ok(went_well(&record))
+}
+
+/// Where a server listens that was started with this environment.
+fn listen(env: &dyn Fn(&str) -> Option<String>) -> Result<SocketAddr> {
+    match env("PATCHCORD_LISTEN").filter(|listen| !listen.is_empty()) {
+        Some(listen) => listen.parse().context("PATCHCORD_LISTEN is no address; say --server URL"),
+        None => Ok(Config::default().listen),
+    }
+}
+
+/// The origin of whoever listens there, seen from this machine.
+pub(crate) fn local_url(listen: SocketAddr) -> Url {
+    // What listens everywhere also listens here.
+    let ip = match listen.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => IpAddr::from([127, 0, 0, 1]),
+        IpAddr::V6(_) => IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
+    };
+    let address = SocketAddr::new(ip, listen.port());
+    Url::parse(&format!("http://{address}")).expect("an address makes a URL")
 }
 
 /// Answered, and ended by somebody who meant to.

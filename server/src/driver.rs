@@ -99,8 +99,8 @@ struct Shell {
     tracer: Tracer,
     carrier: CarrierSocket,
     model: ModelSocket,
-    /// Of the connection that there is or that is being made.
-    model_epoch: Epoch,
+    /// Of the connection that there is or that is being made; a connection of any other comes too late.
+    model_epoch: Option<Epoch>,
     connecting: Option<AbortHandle>,
     tool_timeout: Duration,
     helpers: JoinSet<Finished>,
@@ -147,6 +147,7 @@ impl Driver {
         let mut bridge = Bridge::new(config, direction, agent.session(), agent.clips.clone(), wants);
         bridge.bind(&facts.call_sid);
         let now = Instant::now();
+        let model = ModelSocket::absent(setup.socket_backlog_max).pinged(setup.model.pings());
         let shell = Shell {
             id: facts.id,
             call_sid: facts.call_sid.clone(),
@@ -156,8 +157,8 @@ impl Driver {
             recorder,
             tracer,
             carrier: CarrierSocket::absent(setup.socket_backlog_max),
-            model: ModelSocket::absent(setup.socket_backlog_max),
-            model_epoch: Epoch(0),
+            model,
+            model_epoch: None,
             connecting: None,
             tool_timeout,
             helpers: JoinSet::new(),
@@ -286,7 +287,10 @@ impl Driver {
                 false
             }
         };
-        self.tell(Input::Model(self.shell.model_epoch, ModelInput::Lost { fatal }));
+        // Only a connection says anything, and it has an epoch.
+        if let Some(epoch) = self.shell.model_epoch {
+            self.tell(Input::Model(epoch, ModelInput::Lost { fatal }));
+        }
     }
 
     fn mail_came(&mut self, mail: Mail) {
@@ -309,7 +313,7 @@ impl Driver {
         match finished {
             Ok(Finished::Done(id, outcome)) => self.tell(Input::Done(id, outcome)),
             // A connection that was given up meanwhile is dropped.
-            Ok(Finished::Connected(epoch, _)) if epoch != self.shell.model_epoch => {}
+            Ok(Finished::Connected(epoch, _)) if self.shell.model_epoch != Some(epoch) => {}
             Ok(Finished::Connected(epoch, connection)) => match *connection {
                 Ok(connection) => {
                     self.shell.model.attach(connection);
@@ -388,7 +392,7 @@ impl Shell {
         match command {
             Command::ConnectModel { epoch } => {
                 self.close_model();
-                self.model_epoch = epoch;
+                self.model_epoch = Some(epoch);
                 let connect = self.endpoint.clone().connect();
                 let connect = async move { Finished::Connected(epoch, Box::new(connect.await)) };
                 self.connecting = Some(self.helpers.spawn(connect));
@@ -433,6 +437,8 @@ impl Shell {
     }
 
     fn close_model(&mut self) {
+        // The connection may be made, and only wait to be told of.
+        self.model_epoch = None;
         if let Some(connecting) = self.connecting.take() {
             connecting.abort();
         }
@@ -456,5 +462,66 @@ impl Shell {
         }
         self.tools.detach_all();
         abandoned
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::Commands;
+    use crate::config::{Config, Secret};
+    use sim::model::server::ModelServer;
+    use sim::model::{Behaviour, FakeModel, Script};
+
+    /// A driver that was not run: what happens to it is up to the test.
+    fn driver(model: &ModelServer) -> Driver {
+        let config = Config::default();
+        let tls = crate::model::tls(None).unwrap();
+        let openai =
+            crate::config::OpenAi { url: model.url().parse().unwrap(), key: Some(Secret::new("key")), ..config.openai };
+        let setup = Setup {
+            agent: Agent::default(),
+            model: Endpoint::new(&openai, "m", tls).unwrap(),
+            commands: Commands::new(reqwest::Client::new(), config.twilio, None),
+            socket_backlog_max: config.socket_backlog_max,
+            on_machine: OnMachine::Continue,
+        };
+        let facts = CallFacts {
+            id: Uuid::nil(),
+            carrier: "twilio",
+            call_sid: "CA1".to_owned(),
+            direction: call::config::Direction::Inbound,
+            from: String::new(),
+            to: String::new(),
+            agent: String::new(),
+            started_at: Timestamp::UNIX_EPOCH,
+        };
+        let (_, mail) = mpsc::channel(1);
+        let (recorder, _) = Recorder::new(std::path::PathBuf::new());
+        let (tracer, _) = Tracer::new(std::path::PathBuf::new());
+        let onlookers = Onlookers { metrics: Metrics::default(), spans: Spans::new(&facts, None) };
+        Driver::new(&facts, setup, mail, recorder, tracer, broadcast::channel(1).0, onlookers)
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_given_up_just_as_it_was_made_is_dropped() {
+        let session = |_: &_| FakeModel::new("m", Script::default(), Behaviour::default());
+        let model = ModelServer::start("key", session).await.unwrap();
+        let mut driver = driver(&model);
+        let mut connected = async |closes: bool| {
+            driver.shell.perform(Effect::Do(CommandId(1), Command::ConnectModel { epoch: Epoch(1) }));
+            let connecting = driver.shell.connecting.clone().unwrap();
+            while !connecting.is_finished() {
+                tokio::task::yield_now().await;
+            }
+            if closes {
+                driver.shell.perform(Effect::CloseModel);
+            }
+            let finished = driver.shell.helpers.join_next().await.unwrap();
+            driver.helper_finished(finished);
+            driver.shell.model.is_attached()
+        };
+        assert!(connected(false).await);
+        assert!(!connected(true).await);
     }
 }

@@ -3,6 +3,8 @@
 //! *Minimal* has the decisions and the warnings, *verbose* also how a call came to them: each request for a response
 //! (R4), what a goodbye waits for (H2), the pipeline (O2). Nothing is logged for a frame in either (A5).
 
+use std::io::IsTerminal;
+
 use call::Note;
 use call::pipeline::Line;
 use tracing_subscriber::EnvFilter;
@@ -13,12 +15,14 @@ use crate::metrics::name_of;
 const MINIMAL: &str = "warn,patchcord=info";
 const VERBOSE: &str = "warn,patchcord=debug";
 
-/// Starts logging to standard error, as `PATCHCORD_LOG` says.
+/// Starts logging to standard error, as `PATCHCORD_LOG` says; in colours on a terminal, unless `NO_COLOR` is set.
 ///
 /// # Errors
 /// If that is neither a mode nor a filter.
 pub fn init(env: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<()> {
-    tracing_subscriber::fmt().with_env_filter(filter(env)?).with_writer(std::io::stderr).init();
+    // What reads a file or a pipe would have to take the colours out again.
+    let colours = std::io::stderr().is_terminal() && env("NO_COLOR").is_none_or(|set| set.is_empty());
+    tracing_subscriber::fmt().with_env_filter(filter(env)?).with_ansi(colours).with_writer(std::io::stderr).init();
     Ok(())
 }
 
@@ -92,38 +96,33 @@ pub(crate) fn note(note: &Note) {
     }
 }
 
+/// A line of the pipeline, with what comes before it. The level of an event has to be written where the event is.
+macro_rules! flow {
+    ($level:ident, $line:expr, $what:literal $(, $field:ident)*) => {{
+        let Line { tx_queue, out_queue, frames, tx_fps, ws_block_ms, delta_rate, speaking, verdict } = *$line;
+        tracing::$level!(
+            $($field,)*
+            tx_q = tx_queue,
+            out_q = out_queue,
+            tx_fps,
+            frames,
+            ws_block_ms,
+            delta_rate,
+            speaking,
+            verdict = name_of(verdict),
+            $what
+        );
+    }};
+}
+
 /// O2; the call is in the span.
 fn pipeline(line: &Line) {
-    let Line { tx_queue, out_queue, frames, tx_fps, ws_block_ms, delta_rate, speaking, verdict } = *line;
-    tracing::debug!(
-        tx_q = tx_queue,
-        out_q = out_queue,
-        tx_fps,
-        frames,
-        ws_block_ms,
-        delta_rate,
-        speaking,
-        verdict = name_of(verdict),
-        "pipeline"
-    );
+    flow!(debug, line, "pipeline");
 }
 
 /// O1: with the full context of the line, in every mode.
 fn backlog(queue: String, waiting_ms: u64, line: &Line) {
-    let Line { tx_queue, out_queue, frames, tx_fps, ws_block_ms, delta_rate, speaking, verdict } = *line;
-    tracing::warn!(
-        queue,
-        waiting_ms,
-        tx_q = tx_queue,
-        out_q = out_queue,
-        tx_fps,
-        frames,
-        ws_block_ms,
-        delta_rate,
-        speaking,
-        verdict = name_of(verdict),
-        "backlog"
-    );
+    flow!(warn, line, "backlog", queue, waiting_ms);
 }
 
 #[cfg(test)]

@@ -87,7 +87,17 @@ async fn serve(args: Serve) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.listen).await.map_err(|error| {
         anyhow::anyhow!("cannot listen on {}: {error}; choose another with --listen", config.listen)
     })?;
+    #[cfg(target_os = "linux")]
+    let _limit = survive_file_size_limit();
     patchcord::run(config, listener, stops()).await
+}
+
+/// Makes a limit on the size of files (`LimitFSIZE=`, `ulimit -f`) a write that fails, as a full disk does, and not the
+/// death of every call: with a handler, the signal that comes before the error (setrlimit(2)) does nothing.
+#[cfg(target_os = "linux")]
+fn survive_file_size_limit() -> std::io::Result<tokio::signal::unix::Signal> {
+    const SIGXFSZ: i32 = 25;
+    tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(SIGXFSZ))
 }
 
 /// Each Ctrl-C, and each of the service manager's polite signals.

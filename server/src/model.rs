@@ -12,11 +12,11 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{self, Error, Message as WsMessage, Utf8Bytes};
+use tokio_tungstenite::tungstenite::{self, Bytes, Error, Message as WsMessage, Utf8Bytes};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
 
 use crate::config::OpenAi;
-use crate::socket::{Message, Received, Socket};
+use crate::socket::{Message, Pings, Received, Socket};
 
 pub(crate) type ModelConnection = WebSocketStream<MaybeTlsStream<TcpStream>>;
 pub(crate) type ModelSocket = Socket<ModelConnection, WsMessage>;
@@ -33,6 +33,7 @@ pub(crate) struct Endpoint {
     request: tungstenite::handshake::client::Request,
     tls: Arc<rustls::ClientConfig>,
     connect_timeout: Duration,
+    pings: Pings,
 }
 
 /// Why there is no connection.
@@ -58,7 +59,13 @@ impl Endpoint {
             bearer.set_sensitive(true);
             request.headers_mut().insert(AUTHORIZATION, bearer);
         }
-        Ok(Endpoint { request, tls, connect_timeout: account.connect_timeout })
+        let pings = Pings { every: account.ping_every, answer_max: account.pong_max };
+        Ok(Endpoint { request, tls, connect_timeout: account.connect_timeout, pings })
+    }
+
+    /// How its connections are watched.
+    pub(crate) fn pings(&self) -> Pings {
+        self.pings
     }
 
     pub(crate) async fn connect(self) -> Result<ModelConnection, Refused> {
@@ -131,6 +138,10 @@ impl Message for WsMessage {
 
     fn text(text: &str) -> Self {
         WsMessage::Text(text.into())
+    }
+
+    fn ping() -> Self {
+        WsMessage::Ping(Bytes::new())
     }
 
     fn received(self) -> Option<Received<Utf8Bytes>> {

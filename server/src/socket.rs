@@ -6,11 +6,12 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::ops::Deref;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::meter::Stamp;
 
@@ -23,6 +24,8 @@ pub(crate) trait Message: Sized {
 
     fn text(text: &str) -> Self;
 
+    fn ping() -> Self;
+
     /// `None`: nothing that we listen to.
     fn received(self) -> Option<Received<Self::Text>>;
 }
@@ -34,6 +37,65 @@ pub(crate) enum Received<T> {
     Closed(Option<u16>),
     /// The connection broke, or the peer took nothing for too long.
     Lost(&'static str),
+}
+
+/// How a peer that says nothing is asked whether it is still there. A connection that dies without a word shows itself by
+/// nothing else: what is written to it goes nowhere for minutes before the system gives it up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Pings {
+    /// Silence after which it is asked. A peer that speaks is not.
+    pub every: Duration,
+    /// How long it may take to say anything then.
+    pub answer_max: Duration,
+}
+
+/// When what was heard of a peer, and what it was asked.
+struct Watch {
+    pings: Pings,
+    heard_at: Instant,
+    /// Since then nothing was heard.
+    asked_at: Option<Instant>,
+    /// Set anew only when it fires: most messages need no timer touched.
+    due: Pin<Box<Sleep>>,
+}
+
+impl Watch {
+    fn new(pings: Pings) -> Self {
+        let now = Instant::now();
+        Watch { pings, heard_at: now, asked_at: None, due: Box::pin(sleep_until(now + pings.every)) }
+    }
+
+    fn heard(&mut self) {
+        self.heard_at = Instant::now();
+        self.asked_at = None;
+    }
+
+    /// Ready when there is something to be done about the peer's silence.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Silence> {
+        loop {
+            ready!(self.due.as_mut().poll(cx));
+            let now = Instant::now();
+            let due = match self.asked_at {
+                Some(asked_at) => asked_at + self.pings.answer_max,
+                None => self.heard_at + self.pings.every,
+            };
+            if due > now {
+                self.due.as_mut().reset(due);
+                continue;
+            }
+            if self.asked_at.is_some() {
+                return Poll::Ready(Silence::Unanswered);
+            }
+            self.asked_at = Some(now);
+            self.due.as_mut().reset(now + self.pings.answer_max);
+            return Poll::Ready(Silence::Ask);
+        }
+    }
+}
+
+enum Silence {
+    Ask,
+    Unanswered,
 }
 
 /// A socket that may not be there (yet, or any more).
@@ -51,6 +113,9 @@ pub(crate) struct Socket<S, M> {
     /// The peer takes nothing, since this moment.
     blocked_since: Option<Instant>,
     blocked: Duration,
+    pings: Option<Pings>,
+    /// While there are a connection and pings.
+    watch: Option<Watch>,
 }
 
 impl<S, M, E> Socket<S, M>
@@ -69,11 +134,24 @@ where
             overflowed: false,
             blocked_since: None,
             blocked: Duration::ZERO,
+            pings: None,
+            watch: None,
         }
     }
 
+    /// The same, asking its peers whether they are still there.
+    pub(crate) fn pinged(self, pings: Pings) -> Self {
+        Socket { pings: Some(pings), ..self }
+    }
+
+    /// The same without connection and memory.
+    fn emptied(&self) -> Self {
+        Socket { pings: self.pings, ..Socket::absent(self.waiting_bytes_max) }
+    }
+
     pub(crate) fn attach(&mut self, connection: S) {
-        *self = Socket { connection: Some(connection), ..Socket::absent(self.waiting_bytes_max) };
+        let watch = self.pings.map(Watch::new);
+        *self = Socket { connection: Some(connection), watch, ..self.emptied() };
     }
 
     pub(crate) fn is_attached(&self) -> bool {
@@ -117,7 +195,8 @@ where
 
     /// Writes what waits and closes, elsewhere than here, within [`CLOSE_MAX`].
     pub(crate) fn close(&mut self) -> Option<impl Future<Output = ()> + use<S, M, E>> {
-        let mut closing = std::mem::replace(self, Socket::absent(self.waiting_bytes_max));
+        let emptied = self.emptied();
+        let mut closing = std::mem::replace(self, emptied);
         let mut connection = closing.connection.take()?;
         Some(async move {
             let close = async {
@@ -140,6 +219,7 @@ where
         let received = ready!(self.poll_connection(cx));
         if !matches!(received, Received::Text(_)) {
             self.connection = None;
+            self.watch = None;
             self.waiting.clear();
         }
         Poll::Ready(received)
@@ -149,6 +229,23 @@ where
         let Some(connection) = &mut self.connection else { return Poll::Pending };
         if self.overflowed {
             return Poll::Ready(Received::Lost("it took nothing for too long"));
+        }
+        while let Some(Poll::Ready(silence)) = self.watch.as_mut().map(|watch| watch.poll(cx)) {
+            match silence {
+                Silence::Ask => self.waiting.push_back((M::ping(), 0, None)),
+                // What it said may lie here unread, if we were late ourselves.
+                Silence::Unanswered => match connection.poll_next_unpin(cx) {
+                    Poll::Ready(Some(Ok(message))) => {
+                        self.watch.as_mut().map(Watch::heard);
+                        if let Some(received) = message.received() {
+                            return Poll::Ready(received);
+                        }
+                    }
+                    Poll::Ready(Some(Err(_))) => return Poll::Ready(Received::Lost("reading failed")),
+                    Poll::Ready(None) => return Poll::Ready(Received::Closed(None)),
+                    Poll::Pending => return Poll::Ready(Received::Lost("it did not answer a ping")),
+                },
+            }
         }
         while !self.waiting.is_empty() {
             match connection.poll_ready_unpin(cx) {
@@ -185,6 +282,9 @@ where
                 None => return Poll::Ready(Received::Closed(None)),
                 Some(Err(_)) => return Poll::Ready(Received::Lost("reading failed")),
                 Some(Ok(message)) => {
+                    if let Some(watch) = &mut self.watch {
+                        watch.heard();
+                    }
                     if let Some(received) = message.received() {
                         return Poll::Ready(received);
                     }
@@ -198,7 +298,6 @@ where
 mod tests {
     use super::*;
     use crate::metrics::Measure;
-    use std::pin::Pin;
 
     /// A peer that never reads, and says what it is given to say.
     struct Deaf(VecDeque<&'static str>);
@@ -231,8 +330,11 @@ mod tests {
         fn text(text: &str) -> Self {
             text.to_owned()
         }
+        fn ping() -> Self {
+            "ping".to_owned()
+        }
         fn received(self) -> Option<Received<String>> {
-            (self != "ping").then_some(Received::Text(self))
+            (!["ping", "pong"].contains(&&*self)).then_some(Received::Text(self))
         }
     }
 
@@ -307,6 +409,113 @@ mod tests {
         let (written, after) = socket.next_written().unwrap();
         assert_eq!((written.measure, after), (Measure::BargeInStop, Duration::from_millis(75)));
         assert_eq!(socket.next_written(), None);
+    }
+
+    /// A peer that takes everything, answers pings if it is asked to, and says something every so often.
+    struct Distant {
+        answers: bool,
+        speaks: Option<tokio::time::Interval>,
+        pings: Vec<Instant>,
+        unread: VecDeque<String>,
+    }
+
+    impl Stream for Distant {
+        type Item = Result<String, ()>;
+        fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            if let Some(text) = self.unread.pop_front() {
+                return Poll::Ready(Some(Ok(text)));
+            }
+            let Some(speaks) = &mut self.speaks else { return Poll::Pending };
+            speaks.poll_tick(cx).map(|_| Some(Ok("hello".to_owned())))
+        }
+    }
+
+    impl Sink<String> for Distant {
+        type Error = ();
+        fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn start_send(mut self: Pin<&mut Self>, message: String) -> Result<(), ()> {
+            if message == "ping" {
+                self.pings.push(Instant::now());
+                if self.answers {
+                    self.unread.push_back("pong".to_owned());
+                }
+            }
+            Ok(())
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn far_away(answers: bool, speaks: Option<Duration>) -> Socket<Distant, String> {
+        let (every, answer_max) = (Duration::from_secs(10), Duration::from_secs(4));
+        let mut socket = Socket::absent(100).pinged(Pings { every, answer_max });
+        let speaks = speaks.map(tokio::time::interval);
+        socket.attach(Distant { answers, speaks, pings: Vec::new(), unread: VecDeque::new() });
+        socket
+    }
+
+    fn asked(socket: &Socket<Distant, String>) -> usize {
+        socket.connection.as_ref().map_or(0, |peer| peer.pings.len())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_is_silently_gone_is_lost_when_it_answers_no_ping() {
+        let mut socket = far_away(false, None);
+        // That we speak to it shows nothing.
+        socket.send("are you there?", None);
+        let began = Instant::now();
+        assert!(matches!(socket.receive().await, Received::Lost("it did not answer a ping")));
+        assert_eq!((began.elapsed(), socket.is_attached()), (Duration::from_secs(14), false));
+        // The next connection is watched from its own beginning.
+        tokio::time::advance(Duration::from_secs(60)).await;
+        socket.attach(far_away(false, None).connection.unwrap());
+        let began = Instant::now();
+        assert!(matches!(socket.receive().await, Received::Lost(_)));
+        assert_eq!(began.elapsed(), Duration::from_secs(14));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_answers_pings_may_be_silent_for_ever() {
+        let mut socket = far_away(true, None);
+        let hour = Duration::from_secs(3_600);
+        assert!(tokio::time::timeout(hour, socket.receive()).await.is_err());
+        assert_eq!(asked(&socket), 360);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_speaks_is_not_asked() {
+        let mut socket = far_away(false, Some(Duration::from_secs(9)));
+        for _ in 0..100 {
+            assert!(matches!(socket.receive().await, Received::Text(_)));
+        }
+        assert_eq!(asked(&socket), 0);
+        // One that speaks again after it was asked has answered.
+        let mut socket = far_away(false, Some(Duration::from_secs(13)));
+        for _ in 0..100 {
+            assert!(matches!(socket.receive().await, Received::Text(_)));
+        }
+        assert_eq!(asked(&socket), 99);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_peer_said_while_we_were_away_counts() {
+        let mut socket = far_away(true, None);
+        assert!(tokio::time::timeout(Duration::from_secs(11), socket.receive()).await.is_err());
+        let peer = socket.connection.as_mut().unwrap();
+        peer.answers = false;
+        assert!(tokio::time::timeout(Duration::from_secs(10), socket.receive()).await.is_err());
+        assert_eq!(asked(&socket), 2);
+        socket.connection.as_mut().unwrap().unread.push_back("hello".to_owned());
+        // Nobody polled for a minute.
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert!(matches!(socket.receive().await, Received::Text(_)));
+        assert!(socket.is_attached());
     }
 
     #[tokio::test]

@@ -116,6 +116,9 @@ async fn o6_all_is_well() {
     ] {
         assert_only(&report, what, Level::Ok, words);
     }
+    // How fast is the machine's business; that it was measured is not.
+    let webhooks = about(&report, "webhooks");
+    assert!(webhooks.len() == 1 && webhooks[0].found.contains("(the slowest of 100)"), "{webhooks:?}");
     let rules = ["(H5)", "(H6)", "(H7)", "(H8)", "(A8)", "(B1)", "(B4)", "(B2, R6)", "settings of default (all)"];
     let simulated = about(&report, "simulated");
     for (finding, rule) in simulated.iter().zip(rules) {
@@ -199,6 +202,38 @@ async fn o6_a_carrier_that_rejects_the_account() {
     assert_only(&world.check("").await, "carrier", Level::Fail, "rejected TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN");
     world.set("TWILIO_ACCOUNT_SID", format!("AC{}", "f".repeat(32)));
     assert_only(&world.check("").await, "carrier", Level::Fail, "knows no such account");
+}
+
+/// The account is the auth token's to see; the API key is asked for what it is used for.
+#[tokio::test]
+async fn o6_an_api_key_is_verified_and_a_shared_key_is_said_not_to_be() {
+    let (sid, secret) = (format!("SK{}", "a".repeat(32)), "b".repeat(32));
+    let settings = Settings { api_key: Some((sid.clone(), secret.clone())), ..Settings::default() };
+    let mut world = World::new(settings, Behaviour::default()).await;
+    world.set("TWILIO_API_KEY_SID", sid);
+    world.set("TWILIO_API_KEY_SECRET", secret.clone());
+    let report = world.check("").await;
+    assert_only(&report, "carrier", Level::Ok, "127.0.0.1 takes the API key for calls");
+    assert_only(&report, "carrier", Level::Ok, "127.0.0.1 knows the account, and it is active");
+    let there = "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN and TWILIO_API_KEY_SID and TWILIO_API_KEY_SECRET are there";
+    assert_only(&report, "keys", Level::Ok, there);
+
+    world.environment.retain(|(name, _)| *name != "TWILIO_AUTH_TOKEN");
+    world.set("TWILIO_SHARED_KEYS", format!("webhooks_sharedkey_{}=secret-one", "0".repeat(26)));
+    let report = world.check("").await;
+    assert_only(&report, "carrier", Level::Ok, "whether the account is active only the auth token can see");
+    assert_only(&report, "clock", Level::Ok, "agrees");
+    assert_only(&report, "keys", Level::Ok, "1 SharedKey is believed; not verified");
+    assert!(!format!("{:?}", report.findings).contains("secret-one"));
+
+    world.set("TWILIO_SHARED_KEYS", "mine=secret-one");
+    world.set("TWILIO_API_KEY_SECRET", "c".repeat(32));
+    let report = world.check("").await;
+    assert_only(&report, "carrier", Level::Fail, "rejected TWILIO_API_KEY_SID and TWILIO_API_KEY_SECRET");
+    assert!(about(&report, "keys").iter().any(|finding| finding.found.contains("SharedKey mine is not like")));
+    world.set("TWILIO_API_KEY_SID", "SK1");
+    let report = world.check("").await;
+    assert!(about(&report, "keys").iter().any(|finding| finding.found.contains("TWILIO_API_KEY_SID is not SK")));
 }
 
 #[tokio::test]

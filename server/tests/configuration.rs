@@ -160,7 +160,11 @@ fn what_only_shows_together_is_reported_too() {
 #[test]
 fn t1_a_model_that_owns_its_turns_goes_with_neither_holds_nor_a_protected_greeting() {
     let text = "[agents.a]\ndefault = true\nturns = \"model\"\nprotect_greeting = \"all\"";
-    assert_mistakes(text, &ENVIRONMENT, &[":1: agents.a.hold: cannot be", ":4: agents.a.protect_greeting: cannot be"]);
+    assert_mistakes(
+        text,
+        &ENVIRONMENT,
+        &[":1: agents.a.hold: with turns", ":4: agents.a.protect_greeting: with turns"],
+    );
     let text = "[agents.a]\ndefault = true\nturns = \"model\"\nhold = false";
     assert!(read(text, &ENVIRONMENT).is_ok());
 }
@@ -170,7 +174,7 @@ fn a_message_is_not_longer_than_what_may_lie_at_the_carrier() {
     assert_mistakes(
         "[defaults]\nlead_ms = 40\ngroup_frames = 3",
         &ENVIRONMENT,
-        &[":3: defaults.group_frames: 3 are 60"],
+        &[":3: defaults.group_frames: messages of 60ms do not fit"],
     );
     assert!(read("[defaults]\nlead_ms = 60\ngroup_frames = 3", &ENVIRONMENT).is_ok());
     // A lead of nothing is allowed (A3).
@@ -180,7 +184,7 @@ fn a_message_is_not_longer_than_what_may_lie_at_the_carrier() {
 #[test]
 fn a_response_outlasts_its_audio() {
     let text = "[defaults]\nresponse_audio_max_ms = 400000";
-    assert_mistakes(text, &ENVIRONMENT, &["defaults.response_max_ms: has to outlast response_audio_max_ms"]);
+    assert_mistakes(text, &ENVIRONMENT, &["defaults.response_max_ms: 330s is shorter than response_audio_max"]);
 }
 
 #[test]
@@ -202,7 +206,7 @@ fn what_all_agents_have_is_said_once_and_one_of_them_may_say_otherwise() {
     assert_mistakes(
         text,
         &ENVIRONMENT,
-        &[":5: defaults.clips.filler: no-such-file.wav: ", ":2: defaults.hold: cannot be"],
+        &[":5: defaults.clips.filler: no-such-file.wav: ", ":2: defaults.hold: with turns"],
     );
 
     let text = "[defaults]\nhold_max_ms = 900\n[agents.a]\ndefault = true\n[agents.b]\nnumbers = [\"sip:b\"]\nhold_max_ms = 800";

@@ -6,22 +6,11 @@ mod common;
 use std::time::Duration;
 
 use common::Stage;
+use common::open::Open;
 use sim::carrier::stream::CallerStep;
 use sim::carrier::twilio::CallOptions;
 use sim::model::{Behaviour, FakeModel, Script};
-use tokio::runtime::{Handle, Runtime};
-
-/// Tasks, and open descriptors.
-fn open() -> (usize, Vec<String>) {
-    let folder = std::fs::read_dir("/proc/self/fd").unwrap();
-    let mut files: Vec<String> = folder
-        .filter_map(|entry| Some(std::fs::read_link(entry.ok()?.path()).ok()?.to_string_lossy().into_owned()))
-        // The folder that is being read.
-        .filter(|name| !name.ends_with("/fd"))
-        .collect();
-    files.sort();
-    (Handle::current().metrics().num_alive_tasks(), files)
-}
+use tokio::runtime::Runtime;
 
 async fn whole_server() {
     let stage = Stage::set(|opening| {
@@ -57,22 +46,8 @@ fn a_server_that_has_stopped_leaves_nothing_open() {
     runtime.block_on(async {
         // What the process keeps for good (the runtime's own descriptors, the random generator) is there after one.
         whole_server().await;
-        settled(|_| true).await;
-        let (tasks, files) = open();
+        let files = Open::when_nothing_runs().await.files.len();
         whole_server().await;
-        settled(|now| now.0 <= tasks && now.1.len() <= files.len()).await;
+        Open::no_more_than(files).await;
     });
-}
-
-/// Waits until the peers' ends, which live in this process too, have noticed that the other end is gone.
-async fn settled(enough: impl Fn(&(usize, Vec<String>)) -> bool) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    loop {
-        let now = open();
-        if now.0 == 0 && enough(&now) {
-            return;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "left open: {now:#?}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }

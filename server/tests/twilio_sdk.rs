@@ -160,6 +160,26 @@ async fn the_rest_client_gets_along_with_the_simulated_twilio() {
     stage.strike().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rest_client_points_a_number_of_the_simulated_twilio_somewhere() {
+    let Some(library) = Library::installed() else { return };
+    let stage = stage(|_| {}).await;
+    let [ours, other] = ["+15005550006", "+15005550007"];
+    stage.carrier.buy_number(ours);
+    stage.carrier.buy_number(other);
+    let (voice, status) = (format!("{}/twilio/voice", stage.base), format!("{}/twilio/status", stage.base));
+    let Settings { account_sid, auth_token, .. } = Settings::default();
+    let about = json!({ "user": account_sid, "password": auth_token, "account": account_sid,
+        "api": stage.carrier.api_url(), "number": ours, "voice_url": voice, "status_callback": status });
+    let answer = library.ask(&json!({ "numbers": about })).await;
+    let seen = &answer["numbers"];
+    assert_eq!(seen["everything"], json!([ours, other]));
+    assert_eq!((&seen["set"], &seen["can"]), (&json!([voice, "POST", status, "GET"]), &true.into()));
+    assert_eq!((&seen["url"], &seen["method"]), (&json!([400, 21_402]), &json!([400, 21_403])));
+    assert_eq!(stage.carrier.desk_problems(), [""; 0]);
+    stage.strike().await;
+}
+
 async fn stage(change: impl FnOnce(&mut Config)) -> Stage {
     Stage::at(Settings::default(), change, |_| FakeModel::new("m", Script::default(), Behaviour::default())).await
 }

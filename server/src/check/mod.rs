@@ -146,21 +146,55 @@ fn accounts(config: &Config, report: &mut Report) {
         }
         Some(_) => report.add(Finding::warn("keys", "OPENAI_API_KEY is not like one of OpenAI's, sk-…", check)),
     }
-    match (&config.twilio.account_sid, &config.twilio.auth_token) {
-        (Some(sid), Some(token)) => {
-            if sid.strip_prefix("AC").is_none_or(|rest| !hex(rest, 32)) {
-                report.add(Finding::warn("keys", "TWILIO_ACCOUNT_SID is not AC and 32 hexadecimal digits", check));
-            } else if !hex(token.reveal(), 32) {
-                report.add(Finding::warn("keys", "TWILIO_AUTH_TOKEN is not 32 hexadecimal digits", check));
-            } else {
-                report.add(Finding::ok("keys", "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN are there"));
-            }
+    let twilio = &config.twilio;
+    let mut there = Vec::new();
+    let unlike = |what: &str| Finding::warn("keys", what, check);
+    match &twilio.account_sid {
+        Some(sid) if sid.strip_prefix("AC").is_none_or(|rest| !hex(rest, 32)) => {
+            report.add(unlike("TWILIO_ACCOUNT_SID is not AC and 32 hexadecimal digits"));
         }
-        _ => report.add(Finding::warn(
+        Some(_) => there.push("TWILIO_ACCOUNT_SID"),
+        None => report.add(Finding::warn(
             "keys",
             "no carrier account, so calls can only be tried out on this machine",
             "set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN",
         )),
+    }
+    match &twilio.auth_token {
+        Some(token) if !hex(token.reveal(), 32) => {
+            report.add(unlike("TWILIO_AUTH_TOKEN is not 32 hexadecimal digits"));
+        }
+        Some(_) => there.push("TWILIO_AUTH_TOKEN"),
+        None => {}
+    }
+    match (&twilio.api_key_sid, &twilio.api_key_secret) {
+        (Some(sid), _) if sid.strip_prefix("SK").is_none_or(|rest| !hex(rest, 32)) => {
+            report.add(unlike("TWILIO_API_KEY_SID is not SK and 32 hexadecimal digits"));
+        }
+        (Some(_), Some(_)) => there.extend(["TWILIO_API_KEY_SID", "TWILIO_API_KEY_SECRET"]),
+        (None, _) | (_, None) => {}
+    }
+    if !there.is_empty() {
+        report.add(Finding::ok("keys", format!("{} are there", there.join(" and "))));
+    }
+    for key in &twilio.shared_keys.0 {
+        let like = key.id.strip_prefix("webhooks_sharedkey_").is_some_and(|rest| rest.len() == 26);
+        if !like {
+            let what = format!("the SharedKey {} is not like one of Twilio's, webhooks_sharedkey_…", key.id);
+            report.add(Finding::warn("keys", what, check));
+        }
+    }
+    match twilio.shared_keys.0.len() {
+        0 => {}
+        count => {
+            let believed = if count == 1 { "SharedKey is" } else { "SharedKeys are" };
+            // Its secret is shown once, when it is made: nobody can be asked for it.
+            let what = format!(
+                "{count} {believed} believed; not verified, as the carrier tells their secrets to nobody: the first webhook \
+                 that it signs with one shows whether it fits"
+            );
+            report.add(Finding::ok("keys", what));
+        }
     }
     if config.twilio.verify == Verify::UnlessLoopback {
         report.add(Finding::warn(

@@ -1,6 +1,6 @@
 //! Is everybody there who has to be: the model, the carrier, and ourselves as the carrier sees us?
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use call::wire::openai::{Read, Realtime, SessionSettings};
@@ -10,13 +10,14 @@ use futures_util::{SinkExt, StreamExt};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use reqwest::header::DATE;
-use reqwest::{Client, StatusCode, Url};
+use reqwest::{Client, Response, StatusCode, Url};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{Finding, Report};
 use crate::agent::Agent;
 use crate::commands::Commands;
 use crate::config::Config;
+use crate::dial::local_url;
 use crate::http::INSTANCE;
 use crate::model::{Endpoint, tls};
 
@@ -122,23 +123,48 @@ fn complaint(event: &str) -> String {
     format!("refused the session: {code}{about}")
 }
 
-/// The carrier's account, and what time it is there.
+/// The carrier's account and the API key, and what time it is there.
 async fn carrier(config: &Config, commands: Commands) -> Vec<Finding> {
-    if config.twilio.account_sid.is_none() {
+    let twilio = &config.twilio;
+    if twilio.account_sid.is_none() {
         // Told with the keys.
         return Vec::new();
     }
-    let host = config.twilio.api_url.host_str().unwrap_or_default();
-    let answer = match commands.account().await {
-        Ok(answer) => answer,
-        Err(why) => {
-            let what = format!("{host} was not reached: {why}");
-            return vec![Finding::fail("carrier", what, "check TWILIO_API_URL and the way out of this machine")];
-        }
+    let host = twilio.api_url.host_str().unwrap_or_default();
+    let unreached = |why| {
+        let what = format!("{host} was not reached: {why}");
+        vec![Finding::fail("carrier", what, "check TWILIO_API_URL and the way out of this machine")]
     };
-    let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
-    let status = answer.status();
-    let account = match status {
+    let mut findings = Vec::new();
+    let mut date = None;
+    if twilio.auth_token.is_some() {
+        match commands.account().await {
+            Ok(answer) => {
+                date = date_of(&answer);
+                findings.push(account(host, answer).await);
+            }
+            Err(why) => return unreached(why),
+        }
+    }
+    if twilio.api_key_sid.is_some() {
+        match commands.newest_call().await {
+            Ok(answer) => {
+                date = date.or(date_of(&answer));
+                findings.push(api_key(host, answer.status(), twilio.auth_token.is_some()));
+            }
+            Err(why) => return unreached(why),
+        }
+    }
+    findings.extend(date.as_deref().map(|date| clock(date, Timestamp::now())));
+    findings
+}
+
+fn date_of(answer: &Response) -> Option<String> {
+    answer.headers().get(DATE).and_then(|date| date.to_str().ok()).map(str::to_owned)
+}
+
+async fn account(host: &str, answer: Response) -> Finding {
+    match answer.status() {
         StatusCode::OK => {
             let body = crate::commands::body_of(answer, BODY_MAX).await.ok().flatten().unwrap_or_default();
             let body: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
@@ -162,13 +188,36 @@ async fn carrier(config: &Config, commands: Commands) -> Vec<Finding> {
             let what = format!("{host} rejected TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN");
             Finding::fail("carrier", what, "copy both from the carrier's console again")
         }
+        status => refused(host, status),
+    }
+}
+
+fn api_key(host: &str, status: StatusCode, account_is_known: bool) -> Finding {
+    match status {
+        StatusCode::OK => {
+            let unknown =
+                if account_is_known { "" } else { "; whether the account is active only the auth token can see" };
+            Finding::ok("carrier", format!("{host} takes the API key for calls{unknown}"))
+        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            let what =
+                format!("{host} rejected TWILIO_API_KEY_SID and TWILIO_API_KEY_SECRET, so nobody could be hung up");
+            let advice = "take a Standard key of this account, from the region of TWILIO_API_URL; a Restricted one has to \
+                          be allowed calls and recordings";
+            Finding::fail("carrier", what, advice)
+        }
+        status => refused(host, status),
+    }
+}
+
+fn refused(host: &str, status: StatusCode) -> Finding {
+    match status {
         StatusCode::NOT_FOUND => {
             let what = format!("{host} knows no such account");
             Finding::fail("carrier", what, "check TWILIO_ACCOUNT_SID, and TWILIO_API_URL's region")
         }
         other => Finding::fail("carrier", format!("{host} answered {other}"), "try again later"),
-    };
-    [account].into_iter().chain(date.as_deref().map(|date| clock(date, Timestamp::now()))).collect()
+    }
 }
 
 /// An account is some 2 KB.
@@ -206,26 +255,27 @@ async fn public_url(config: &Config, client: &Client) -> Vec<Finding> {
         findings.push(Finding::fail("public URL", what, "put TLS in front of us, and use https://"));
     }
     let local = local_url(config.listen);
-    let (here, there) = tokio::join!(instance(client, &local), instance(client, url));
-    findings.push(match (here, there) {
-        (Ok(Some(here)), Ok(Some(there))) if here == there => {
+    let Ok(Some(here)) = instance(client, &local).await else {
+        // Whoever answers there, it is not what would be served here.
+        let what = format!("no server runs at {}, so whether {shown} leads here is not known", config.listen);
+        findings.push(Finding::warn("public URL", what, "check again while `patchcord serve` runs"));
+        return findings;
+    };
+    findings.push(match instance(client, url).await {
+        Ok(Some(there)) if here == there => {
             Finding::ok("public URL", format!("{shown} leads to the server at {}", config.listen))
         }
-        (Ok(Some(_)), Ok(Some(_))) => {
+        Ok(Some(_)) => {
             let what = format!("{shown} leads to another Patchcord than the one at {}", config.listen);
             Finding::fail("public URL", what, "mend the tunnel or proxy, or stop the other one")
         }
-        (Ok(Some(_)), Ok(None)) => {
+        Ok(None) => {
             let what = format!("{shown}/healthz is answered by somebody else");
             Finding::fail("public URL", what, format!("let it lead to {}", config.listen))
         }
-        (Ok(Some(_)), Err(why)) => {
+        Err(why) => {
             let what = format!("{shown}/healthz is not answered: {why}");
             Finding::fail("public URL", what, format!("let it lead to {}", config.listen))
-        }
-        (Ok(None) | Err(_), _) => {
-            let what = format!("no server runs at {}, so whether {shown} leads here is not known", config.listen);
-            Finding::warn("public URL", what, "check again while `patchcord serve` runs")
         }
     });
     findings
@@ -236,17 +286,6 @@ async fn instance(client: &Client, origin: &Url) -> Result<Option<String>, Strin
     let url = origin.join("healthz").map_err(|error| error.to_string())?;
     let answer = client.get(url).timeout(LOOK_MAX).send().await.map_err(crate::commands::cause)?;
     Ok(answer.headers().get(INSTANCE).and_then(|value| value.to_str().ok()).map(str::to_owned))
-}
-
-fn local_url(listen: SocketAddr) -> Url {
-    // What listens everywhere also listens here.
-    let ip = match listen.ip() {
-        ip if !ip.is_unspecified() => ip,
-        IpAddr::V4(_) => IpAddr::from([127, 0, 0, 1]),
-        IpAddr::V6(_) => IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
-    };
-    let address = SocketAddr::new(ip, listen.port());
-    Url::parse(&format!("http://{address}")).expect("an address makes a URL")
 }
 
 fn is_loopback(url: &Url) -> bool {

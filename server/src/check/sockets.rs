@@ -16,7 +16,7 @@ use sim::model::{Behaviour, FakeModel, Script};
 use sim::oracle;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{Finding, Report};
 use crate::agent::Agent;
@@ -30,7 +30,17 @@ const LIMIT: Duration = Duration::from_secs(30);
 const RECORD_MAX: Duration = Duration::from_secs(10);
 
 const KEY: &str = "check";
+/// Of the call that is announced more than once.
+const CALL_SID: &str = "CA0000000000000000000000000000cafe";
+
 const FROM: &str = "+15005550001";
+
+/// How long a webhook may take to be answered, while [`LIVE`] calls go on. The carrier waits 15 s, so it is not for it: for so
+/// long the caller hears nothing but ringing, and before an answer the model is not even dialled.
+const ANSWER_BUDGET: Duration = Duration::from_millis(100);
+
+/// Calls that are announced, one after another, to measure that: what a core has to do at a busy moment.
+const LIVE: usize = 50;
 
 /// Where the simulated carrier has us reached by, unless it is configured.
 const ORIGIN: &str = "https://calls.example.org";
@@ -44,6 +54,23 @@ pub(super) async fn examine(config: Option<&Config>, report: &mut Report) {
     if let Err(why) = examined {
         report.add(Finding::fail("sockets", why, "please report it, with what else is listed here"));
     }
+}
+
+fn judged(mut took: Vec<Duration>) -> Finding {
+    took.sort_unstable();
+    let ms = |time: Option<&Duration>| time.map_or(0.0, |time| time.as_secs_f64() * 1_000.0);
+    let (median, worst) = (took.get(took.len() / 2), took.last());
+    let budget = ANSWER_BUDGET.as_millis();
+    let what = format!(
+        "answered within {:.1} ms (median), {:.1} ms (the slowest of {}), with up to {LIVE} calls; the budget is {budget} ms",
+        ms(median),
+        ms(worst),
+        took.len()
+    );
+    if worst.is_some_and(|worst| *worst <= ANSWER_BUDGET) {
+        return Finding::ok("webhooks", what);
+    }
+    Finding::warn("webhooks", what, "see what else this machine does: it is slow for calls, or was busy")
 }
 
 const LATE: &str = "it took more than 30 s";
@@ -88,6 +115,11 @@ impl Stage {
         config.twilio.auth_token = Some(Secret::new(settings.auth_token.clone()));
         config.twilio.api_url = carrier.api_url().parse()?;
         config.twilio.verify = Verify::Always;
+        // How many may call is not what is looked at here.
+        config.max_calls = config.max_calls.max(2 * LIVE);
+        for agent in &mut config.agents {
+            agent.max_calls = None;
+        }
         let agent = config.agents.first().cloned().unwrap_or_default();
         let number = agent.numbers.first().cloned().unwrap_or_else(|| "+15005550006".to_owned());
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
@@ -143,6 +175,10 @@ impl Stage {
             Ok(heard) => Finding::ok("sockets", format!("{} spoke for {heard} ms on a call here", self.agent.name)),
             Err(why) => Finding::fail("sockets", format!("a call on this machine: {why}"), please),
         });
+        report.add(match self.answer_times().await {
+            Ok(took) => judged(took),
+            Err(why) => Finding::fail("webhooks", why, please),
+        });
         drop(self.stop);
         // It has nothing left to do; what it came to is in the findings.
         let _ = self.server.await;
@@ -156,10 +192,10 @@ impl Stage {
         if answer.status().is_success() { Ok(answer) } else { Err(format!("{path} answered {}", answer.status())) }
     }
 
-    fn form<'a>(&'a self, status: &'a str) -> [(&'a str, &'a str); 5] {
+    fn form<'a>(&'a self, call_sid: &'a str, status: &'a str) -> [(&'a str, &'a str); 5] {
         [
             ("AccountSid", &self.settings.account_sid),
-            ("CallSid", "CA0000000000000000000000000000cafe"),
+            ("CallSid", call_sid),
             ("CallStatus", status),
             ("From", FROM),
             ("To", &self.number),
@@ -168,7 +204,7 @@ impl Stage {
 
     /// The same webhook, two at once and one after.
     async fn deliver_twice(&self) -> Result<String, String> {
-        let form = self.form("ringing");
+        let form = self.form(CALL_SID, "ringing");
         let deliver =
             || async { self.post("/twilio/voice", &form).await?.text().await.map_err(|error| error.to_string()) };
         let (one, two) = tokio::join!(deliver(), deliver());
@@ -184,7 +220,7 @@ impl Stage {
 
     /// The call that was announced is over when the carrier says so, twice.
     async fn ends_once(&self) -> Result<(), String> {
-        let form = self.form("completed");
+        let form = self.form(CALL_SID, "completed");
         self.post("/twilio/status", &form).await?;
         self.post("/twilio/status", &form).await?;
         let record = timeout(RECORD_MAX, self.calls.wait_for_finished(1)).await;
@@ -193,6 +229,24 @@ impl Stage {
             (0, 1) => Ok(()),
             (live, ended) => Err(format!("{live} calls go on and {ended} have ended as {:?}", record.ended_reason)),
         }
+    }
+
+    /// How long each webhook took of calls that begin one after another, and then end so.
+    async fn answer_times(&self) -> Result<Vec<Duration>, String> {
+        let before = self.calls.finished().len();
+        let sids: Vec<String> = (0..LIVE).map(|number| format!("CAca11{number:028x}")).collect();
+        let mut took = Vec::new();
+        for (path, status) in [("/twilio/voice", "ringing"), ("/twilio/status", "completed")] {
+            for sid in &sids {
+                let began = Instant::now();
+                let answer = self.post(path, &self.form(sid, status)).await?;
+                answer.bytes().await.map_err(|error| error.to_string())?;
+                took.push(began.elapsed());
+            }
+        }
+        let ended = self.calls.wait_for_finished((before + LIVE) as u64);
+        timeout(RECORD_MAX, ended).await.map_err(|_| "calls that were announced did not end".to_owned())?;
+        Ok(took)
     }
 
     /// Where the carrier is to bring the call's audio.
@@ -247,5 +301,20 @@ impl Stage {
             0 => Err("the agent was not heard".to_owned()),
             heard => Ok(heard),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Level;
+
+    #[test]
+    fn the_slowest_webhook_decides() {
+        let of = |worst| judged([vec![Duration::from_millis(2); 99], vec![Duration::from_millis(worst)]].concat());
+        let found =
+            "answered within 2.0 ms (median), 101.0 ms (the slowest of 100), with up to 50 calls; the budget is 100 ms";
+        assert_eq!((of(101).level, of(101).found.as_str()), (Level::Warn, found));
+        assert_eq!(of(100).level, Level::Ok);
     }
 }

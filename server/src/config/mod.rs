@@ -78,6 +78,10 @@ pub struct OpenAi {
     pub ca_file: Option<PathBuf>,
     /// From dialling to the end of the WebSocket handshake.
     pub connect_timeout: Duration,
+    /// Silence of the model after which it is asked whether it is still there.
+    pub ping_every: Duration,
+    /// How long it may take to answer then.
+    pub pong_max: Duration,
 }
 
 /// The carrier account.
@@ -198,6 +202,8 @@ impl Default for Config {
                 key: None,
                 ca_file: None,
                 connect_timeout: Duration::from_secs(5),
+                ping_every: Duration::from_secs(10),
+                pong_max: Duration::from_secs(10),
             },
             twilio: Twilio {
                 account_sid: None,

@@ -114,6 +114,20 @@ pub(super) const SERVER: &[Setting<Config>] = &[
                 "From dialling to the end of the WebSocket handshake. The caller hears ringing meanwhile.",
             )
             .within(100, 60_000),
+            Server::new(
+                "ping_every_ms",
+                |c| &mut c.openai.ping_every,
+                "Silence of the model after which it is sent a WebSocket ping. Shorter than the turn of a caller who \
+                 speaks while the connection dies without a word.",
+            )
+            .within(1_000, 3_600_000),
+            Server::new(
+                "pong_max_ms",
+                |c| &mut c.openai.pong_max,
+                "How long it may take to answer a ping, or to say anything else, before the connection counts as lost \
+                 (N4). Longer than any pause of a network that comes back.",
+            )
+            .within(1_000, 3_600_000),
         ],
         "The model account.",
     ),

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use call::config::{CallConfig, ProtectGreeting, Turns};
+use call::config::CallConfig;
 use call::farewell::Language;
 
 use super::read::Reader;
+use super::settings::AGENT;
 use super::{Config, Verify};
 use crate::agent::{Agent, Provider};
 
@@ -29,31 +30,21 @@ pub(super) fn agent(agent: &Agent) -> Vec<(&'static str, String)> {
     wrong
 }
 
+/// What the call itself says of its settings, by the keys that the file has for them.
 fn call(config: &CallConfig) -> Vec<(&'static str, String)> {
-    let mut wrong = Vec::new();
-    if config.turns == Turns::Model {
-        if config.hold {
-            let what = "cannot be with turns = \"model\", which interrupts by itself; set hold = false";
-            wrong.push(("hold", what.to_owned()));
-        }
-        if config.protect_greeting != ProtectGreeting::None {
-            let what = "cannot be with turns = \"model\", which interrupts by itself; leave it out";
-            wrong.push(("protect_greeting", what.to_owned()));
-        }
-    }
-    let group = config.group_frames * 20;
-    if config.group_frames > 1 && u128::from(group) > config.lead.as_millis() {
-        let frames = config.group_frames;
-        wrong.push(("group_frames", format!("{frames} are {group} ms, more than lead_ms; lower it or raise lead_ms")));
-    }
-    if config.response_max <= config.response_audio_max {
-        let what = "has to outlast response_audio_max_ms, or no response could be as long as that";
-        wrong.push(("response_max_ms", what.to_owned()));
-    }
-    if config.response_max <= config.first_audio_timeout {
-        wrong.push(("response_max_ms", "has to outlast first_audio_timeout_ms".to_owned()));
-    }
-    wrong
+    // Who has no greeting may have its protection all the same: all agents have it from [defaults], some to no effect.
+    let greeting = config.greeting.clone().or_else(|| Some("Hello.".to_owned()));
+    let mistakes = CallConfig { greeting, ..config.clone() }.mistakes().into_iter();
+    mistakes.map(|mistake| (key_of(mistake.setting), mistake.what)).collect()
+}
+
+/// The key that sets this field of a [`CallConfig`]: its name, with the unit if it has one.
+fn key_of(field: &'static str) -> &'static str {
+    let settings = AGENT.iter().flat_map(|group| group.settings);
+    let mut keys = settings.filter_map(|setting| setting.key);
+    let is_its = |key: &&str| *key == field || key.strip_suffix("_ms") == Some(field);
+    // That of the languages tells what they are for.
+    keys.find(is_its).unwrap_or(if field == "languages" { "farewell_languages" } else { field })
 }
 
 /// Settings of the server, and of agents among each other.

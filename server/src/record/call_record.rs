@@ -263,6 +263,57 @@ mod tests {
     }
 
     #[test]
+    fn the_page_about_reasons_has_them_all_and_no_other() {
+        const ALL: [EndReason; 15] = [
+            EndReason::CallerHungUp,
+            EndReason::Goodbye,
+            EndReason::Silence,
+            EndReason::MaxDuration,
+            EndReason::OperatorHungUp,
+            EndReason::Stopped,
+            EndReason::StreamLost,
+            EndReason::NeverStarted,
+            EndReason::NotAnswered,
+            EndReason::Busy,
+            EndReason::Unreachable,
+            EndReason::Canceled,
+            EndReason::Machine,
+            EndReason::ModelFailed,
+            EndReason::Fault,
+        ];
+        // One that is missing above does not compile here.
+        let place = |reason| match reason {
+            EndReason::CallerHungUp => 0,
+            EndReason::Goodbye => 1,
+            EndReason::Silence => 2,
+            EndReason::MaxDuration => 3,
+            EndReason::OperatorHungUp => 4,
+            EndReason::Stopped => 5,
+            EndReason::StreamLost => 6,
+            EndReason::NeverStarted => 7,
+            EndReason::NotAnswered => 8,
+            EndReason::Busy => 9,
+            EndReason::Unreachable => 10,
+            EndReason::Canceled => 11,
+            EndReason::Machine => 12,
+            EndReason::ModelFailed => 13,
+            EndReason::Fault => 14,
+        };
+        let page = include_str!("../../../docs/ended-reasons.md");
+        let table = page.split("\n## ").next().unwrap().lines().filter(|line| line.starts_with("| `"));
+        let rows: Vec<Vec<&str>> = table.map(|row| row.split(" | ").collect()).skip(1).collect();
+        let word = |cell: &str| cell.trim_matches(['|', ' ', '`']).to_owned();
+        let named: Vec<(String, String)> = rows.iter().map(|row| (word(row[0]), word(row[1]))).collect();
+        let spelled = |value: Value| value.as_str().unwrap().to_owned();
+        let known = ALL.map(|reason| {
+            assert_eq!(ALL[place(reason)], reason);
+            (spelled(serde_json::to_value(reason).unwrap()), spelled(serde_json::to_value(reason.by()).unwrap()))
+        });
+        assert_eq!(named, known);
+        assert!(rows.iter().all(|row| row.len() == 4 && row[2..].iter().all(|cell| word(cell).len() > 5)), "{rows:#?}");
+    }
+
+    #[test]
     fn the_transcript_can_be_read() {
         assert_eq!(
             record().transcript(),

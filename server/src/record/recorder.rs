@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::fs::File;
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, timeout_at};
 
 use super::timeline::{SETTLES_AFTER, Timeline};
@@ -90,9 +91,10 @@ impl Recorder {
     }
 
     fn tell(&mut self, event: Event) {
-        if self.events.try_send(event).is_err() {
+        // A writer that has ended has said why.
+        if let Err(TrySendError::Full(_)) = self.events.try_send(event) {
             if self.missed == 0 {
-                tracing::warn!("the recording cannot keep up with the call: is the disk slow or full?");
+                tracing::warn!("the recording cannot keep up with the call: is the disk slow?");
             }
             self.missed += 1;
         }

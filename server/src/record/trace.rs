@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 /// Lines are handed over in lots of this size: some two seconds of a call. A lot is handed over early when the call
 /// ends, by whatever way.
@@ -38,10 +39,13 @@ impl Tracer {
 
     fn hand_over(&mut self) {
         let Some(lots) = &self.lots else { return };
-        if lots.try_send(std::mem::take(&mut self.lot)).is_err() {
-            tracing::warn!("the trace ends early: is the disk slow or full?");
-            self.lots = None;
+        match lots.try_send(std::mem::take(&mut self.lot)) {
+            Ok(()) => return,
+            Err(TrySendError::Full(_)) => tracing::warn!("the trace ends early: is the disk slow?"),
+            // The writer has said why.
+            Err(TrySendError::Closed(_)) => {}
         }
+        self.lots = None;
     }
 }
 

@@ -1,6 +1,8 @@
 //! A server between the simulated carrier and the simulated model, over real sockets.
 #![allow(dead_code, reason = "each test file has this module for itself, and no use for all of it")]
 
+pub mod open;
+
 use std::time::Duration;
 
 use futures_util::stream;
@@ -77,6 +79,7 @@ impl Stage {
         config.agents[0].greeting = Some("Hello.".to_owned());
         // Where the clock jumps, every moment in which nobody does anything is as long as this.
         config.request_head_max = Duration::from_secs(86_400);
+        config.openai.ping_every = Duration::from_secs(86_400);
         change(&mut config);
         let server = Server::new(config, listener).unwrap();
         let (calls, base) = (server.calls(), format!("http://{}", server.address()));

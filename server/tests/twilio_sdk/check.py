@@ -96,6 +96,28 @@ def rest(about):
     return seen
 
 
+def numbers(about):
+    """Looks a number up and points it somewhere."""
+    client = Client(about["user"], about["password"], about["account"])
+    client.api.base_url = about["api"]
+    everything = [number.phone_number for number in client.incoming_phone_numbers.list()]
+    [number] = client.incoming_phone_numbers.list(phone_number=about["number"])
+    voice, status = about["voice_url"], about["status_callback"]
+    number.update(voice_url=voice, voice_method="POST", status_callback=status, status_callback_method="GET")
+    number = client.incoming_phone_numbers(number.sid).fetch()
+    seen = {
+        "everything": everything,
+        "set": [number.voice_url, number.voice_method, number.status_callback, number.status_callback_method],
+        "can": number.capabilities["voice"],
+    }
+    for name, change in {"url": {"voice_url": "calls"}, "method": {"voice_method": "PUT"}}.items():
+        try:
+            number.update(**change)
+        except TwilioRestException as error:
+            seen[name] = [error.status, error.code]
+    return seen
+
+
 asked = json.load(sys.stdin)
-CHECKS = {"signatures": signatures, "bodies": bodies, "documents": documents, "rest": rest}
+CHECKS = {"signatures": signatures, "bodies": bodies, "documents": documents, "rest": rest, "numbers": numbers}
 json.dump({name: CHECKS[name](about) for name, about in asked.items()}, sys.stdout)

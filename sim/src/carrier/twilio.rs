@@ -8,19 +8,21 @@
 //! Whatever the server under test does is written down in the [`CallReport`]; nothing it does makes this panic or wait
 //! without end.
 
+mod numbers;
 pub mod outbound;
 
 use std::collections::BTreeMap;
 use std::future;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
-use axum::extract::{Form, Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Form, Path, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::{self, Next as Handler};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use base64::Engine;
@@ -41,6 +43,7 @@ use super::recordings::{self, Recordings};
 use super::signature::{SharedKey, sign};
 use super::stream::{CallerStep, FakeStream, Sent, StreamEnd, StreamFacts, StreamOptions, StreamReport};
 use super::twiml::{self, Verb};
+use numbers::Numbers;
 use outbound::{Desk, Resource};
 
 /// The account, and how its carrier treats everybody.
@@ -197,12 +200,14 @@ pub struct FakeTwilio {
 pub(super) struct Shared {
     pub(super) settings: Settings,
     faults_left: AtomicU32,
+    rest_is_dead: AtomicBool,
     /// Calls and streams are numbered.
     named: AtomicU64,
     /// For requests to the server.
     http: reqwest::Client,
     /// Where calls are placed.
     desk: Desk,
+    numbers: Numbers,
     /// Calls that are, and calls that were: a hang-up is answered differently.
     calls: Mutex<BTreeMap<String, Registered>>,
     pub(super) recordings: Recordings,
@@ -227,6 +232,8 @@ impl FakeTwilio {
         let shared = Arc::new(Shared {
             http,
             desk: Desk::default(),
+            numbers: Numbers::default(),
+            rest_is_dead: AtomicBool::new(false),
             faults_left: AtomicU32::new(settings.hang_up_fault.map_or(0, |(_, times)| times)),
             recordings: Recordings::new(settings.recordings_not_yet),
             settings,
@@ -244,6 +251,12 @@ impl FakeTwilio {
                 post(recordings::create).get(recordings::list),
             )
             .route("/2010-04-01/Accounts/{account}/Recordings/{recording}", get(recordings::fetch))
+            .route("/2010-04-01/Accounts/{account}/IncomingPhoneNumbers.json", get(numbers::list))
+            .route(
+                "/2010-04-01/Accounts/{account}/IncomingPhoneNumbers/{number}",
+                get(numbers::fetch).post(numbers::update),
+            )
+            .layer(middleware::from_fn_with_state(Arc::clone(&shared), unless_dead))
             .with_state(Arc::clone(&shared));
         let server = tokio::spawn(async move {
             // Ends with the task; an error of one connection is that connection's.
@@ -255,6 +268,11 @@ impl FakeTwilio {
     /// Origin of the REST API, in place of `https://api.twilio.com`.
     pub fn api_url(&self) -> String {
         format!("http://{}", self.api)
+    }
+
+    /// From now on the REST API answers nothing but status 503. Calls go on, and webhooks.
+    pub fn kill_rest(&self) {
+        self.shared.rest_is_dead.store(true, Ordering::Relaxed);
     }
 
     /// Names of the calls that there were and are, in order.
@@ -277,21 +295,38 @@ impl FakeTwilio {
         script: Vec<CallerStep>,
         options: CallOptions,
     ) -> CallReport {
+        let origin = self.shared.settings.public_origin.as_deref().unwrap_or(base).trim_end_matches('/').to_owned();
+        let url = Url::parse(&format!("{origin}/twilio/voice"));
+        let webhook = Webhook {
+            method: Method::POST,
+            url: url.map_err(|error| format!("11200: the base is no origin: {error}")),
+        };
+        self.ring(base, (from, to), script, options, webhook, Callbacks::every(origin)).await
+    }
+
+    /// Somebody calls: asks the webhook what to do, and does it until the call is over.
+    async fn ring(
+        &self,
+        base: &str,
+        (from, to): (&str, &str),
+        script: Vec<CallerStep>,
+        options: CallOptions,
+        webhook: Webhook,
+        callbacks: Callbacks,
+    ) -> CallReport {
         let call_sid = self.shared.name("CA");
         let (end, _) = watch::channel(None);
-        let public = self.shared.settings.public_origin.as_deref().unwrap_or(base).trim_end_matches('/');
-        let zero = Instant::now();
         let post = Poster {
             shared: Arc::clone(&self.shared),
             base: base.trim_end_matches('/').to_owned(),
-            zero,
+            zero: Instant::now(),
             limit: options.request_limit,
         };
         let resource = Resource::new(&call_sid, from, to, "inbound");
         let registered = Registered { end: end.clone(), rest: Vec::new(), resource, post: post.clone() };
         self.shared.calls().insert(call_sid.clone(), registered);
         let parties = Parties { call_sid, from, to, direction: "inbound" };
-        Run::new(post, public.to_owned(), parties, script, options, end).call().await
+        Run::new(post, callbacks, parties, script, options, end).call(webhook).await
     }
 }
 
@@ -356,8 +391,7 @@ const SEND_LIMIT: Duration = Duration::from_secs(1);
 
 struct Run {
     post: Poster,
-    /// As the server is known to the public.
-    origin: String,
+    callbacks: Callbacks,
     zero: Instant,
     deadline: Instant,
     options: CallOptions,
@@ -385,6 +419,27 @@ struct Parties<'a> {
     direction: &'static str,
 }
 
+/// Where it is asked what to do with a call, or why nobody can be.
+struct Webhook {
+    method: Method,
+    url: Result<Url, String>,
+}
+
+/// How the call's progress is told.
+struct Callbacks {
+    method: Method,
+    /// As the server is known to the public; a callback may be a path.
+    origin: String,
+    /// Only the end is told, which is all that a number's `StatusCallback` hears of.
+    only_completed: bool,
+}
+
+impl Callbacks {
+    fn every(origin: String) -> Self {
+        Callbacks { method: Method::POST, origin, only_completed: false }
+    }
+}
+
 enum Aside {
     Callback(Exchange),
     Closed { stream: usize, late: u64, in_time: bool },
@@ -400,7 +455,7 @@ enum Next {
 impl Run {
     fn new(
         post: Poster,
-        origin: String,
+        callbacks: Callbacks,
         parties: Parties<'_>,
         script: Vec<CallerStep>,
         options: CallOptions,
@@ -424,7 +479,7 @@ impl Run {
         let zero = post.zero;
         Run {
             post,
-            origin,
+            callbacks,
             zero,
             deadline: zero + options.limit,
             options,
@@ -452,12 +507,12 @@ impl Run {
         }
     }
 
-    async fn call(mut self) -> CallReport {
+    async fn call(mut self, webhook: Webhook) -> CallReport {
         self.progress("initiated");
         self.progress("ringing");
-        let by = match Url::parse(&format!("{}/twilio/voice", self.origin)) {
-            Ok(url) => self.follow(url).await,
-            Err(error) => self.fail(format!("11200: the base is no origin: {error}")),
+        let by = match webhook.url {
+            Ok(url) => self.follow(webhook.method, url).await,
+            Err(problem) => self.fail(problem),
         };
         self.end(by).await
     }
@@ -490,9 +545,11 @@ impl Run {
     }
 
     /// Follows documents, beginning with that of `url`, until the call is over.
-    async fn follow(&mut self, mut url: Url) -> EndedBy {
+    async fn follow(&mut self, mut method: Method, mut url: Url) -> EndedBy {
         for _ in 0..MOST_DOCUMENTS {
-            let Some(verbs) = self.fetch(&url).await else { return EndedBy::Failure };
+            let Some(verbs) = self.fetch(method, &url).await else { return EndedBy::Failure };
+            // That of the first: the verbs of a document have no other here.
+            method = Method::POST;
             let mut next = Next::Verb;
             for verb in verbs {
                 if let Some(by) = *self.end.borrow() {
@@ -563,7 +620,7 @@ impl Run {
                     match document.join(&action) {
                         // Asked in any case; what it answers is for a call that still is.
                         Ok(url) if over.is_none() => return Next::Document(url),
-                        Ok(url) => _ = self.fetch(&url).await,
+                        Ok(url) => _ = self.fetch(Method::POST, &url).await,
                         Err(error) => self.report.problems.push(format!("12100: action: {error}")),
                     }
                 }
@@ -573,8 +630,8 @@ impl Run {
     }
 
     /// Asks for a document.
-    async fn fetch(&mut self, url: &Url) -> Option<Vec<Verb>> {
-        let exchange = self.post.post(url.clone(), self.form()).await;
+    async fn fetch(&mut self, method: Method, url: &Url) -> Option<Vec<Verb>> {
+        let exchange = self.post.send(method, url.clone(), self.form()).await;
         let verbs = match exchange.status {
             Some(200) if !DOCUMENT_TYPES.contains(&&*exchange.content_type) => {
                 Err(format!("12300: {url} answered with {:?}", exchange.content_type))
@@ -634,8 +691,11 @@ impl Run {
         if self.placed.as_ref().is_some_and(|placed| !placed.wants(status, self.is_over)) {
             return;
         }
+        if self.callbacks.only_completed && !self.is_over {
+            return;
+        }
         let Some(callback) = &self.options.status_callback else { return };
-        let url = match Url::parse(&self.origin).and_then(|origin| origin.join(callback)) {
+        let url = match Url::parse(&self.callbacks.origin).and_then(|origin| origin.join(callback)) {
             Ok(url) => url,
             Err(error) => return self.report.problems.push(format!("the status callback is no URL: {error}")),
         };
@@ -657,7 +717,8 @@ impl Run {
             }
             return;
         }
-        self.call_back(url, form);
+        let (post, method) = (self.post.clone(), self.callbacks.method.clone());
+        self.background.spawn(async move { Aside::Callback(post.send(method, url, form).await) });
     }
 
     fn call_back(&mut self, url: Url, form: Vec<(String, String)>) {
@@ -822,19 +883,31 @@ pub(super) struct Poster {
 }
 
 impl Poster {
-    /// Posts a signed form. A failure is an exchange without a status, whose body says why.
-    pub(super) async fn post(&self, mut url: Url, form: Vec<(String, String)>) -> Exchange {
+    pub(super) async fn post(&self, url: Url, form: Vec<(String, String)>) -> Exchange {
+        self.send(Method::POST, url, form).await
+    }
+
+    /// Sends a signed form; by GET in the query. A failure is an exchange without a status, whose body says why.
+    async fn send(&self, method: Method, mut url: Url, form: Vec<(String, String)>) -> Exchange {
         url.set_fragment(None);
         let at = self.zero.elapsed();
-        let signatures = self.shared.signatures(url.as_str(), &form);
+        let body = if method == Method::GET {
+            url.query_pairs_mut().extend_pairs(&form);
+            Vec::new()
+        } else {
+            form.clone()
+        };
+        let signatures = self.shared.signatures(url.as_str(), &body);
         let answer = async {
-            let request = self.shared.http.post(self.local(&url));
+            let mut request = self.shared.http.request(method.clone(), self.local(&url));
+            if method != Method::GET {
+                request = request.form(&body);
+            }
             let mut response = signatures
                 .into_iter()
                 .fold(request, |request, (name, value)| request.header(name, value))
                 .header("I-Twilio-Idempotency-Token", self.shared.name("idempotency-"))
                 .header(header::USER_AGENT, "TwilioProxy/1.1")
-                .form(&form)
                 .send()
                 .await?;
             let mut body = Vec::new();
@@ -879,12 +952,20 @@ impl Poster {
 
 pub(super) type Answer = (StatusCode, Json<Value>);
 
-/// The account itself (twilio.com/docs/iam/api/account), dated by this Twilio's clock.
+async fn unless_dead(State(shared): State<Arc<Shared>>, request: Request, next: Handler) -> Response {
+    if shared.rest_is_dead.load(Ordering::Relaxed) {
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, 20503, "Service unavailable").into_response();
+    }
+    next.run(request).await
+}
+
+/// The account itself (twilio.com/docs/iam/api/account), dated by this Twilio's clock. An API key may not see it, unless it
+/// is of the kind "Main" (twilio.com/docs/iam/api-keys/keys-in-console), which ours is not.
 async fn show_account(State(shared): State<Arc<Shared>>, Path(account): Path<String>, headers: HeaderMap) -> Response {
     let settings = &shared.settings;
     let answer = if account.strip_suffix(".json") != Some(&settings.account_sid) {
         refusal(StatusCode::NOT_FOUND, 20404, "not found")
-    } else if !authorized(settings, &headers) {
+    } else if !shows(&headers, &settings.account_sid, &settings.auth_token) {
         refusal(StatusCode::UNAUTHORIZED, 20003, "Authenticate")
     } else {
         (StatusCode::OK, Json(json!({ "sid": settings.account_sid, "status": "active", "type": "Full" })))
@@ -952,6 +1033,10 @@ pub(super) fn authorized(settings: &Settings, headers: &HeaderMap) -> bool {
         Some((sid, secret)) => (sid, secret),
         None => (&settings.account_sid, &settings.auth_token),
     };
+    shows(headers, user, password)
+}
+
+fn shows(headers: &HeaderMap, user: &str, password: &str) -> bool {
     let expected = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
     headers.get(header::AUTHORIZATION).is_some_and(|value| value.as_bytes() == expected.as_bytes())
 }

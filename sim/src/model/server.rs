@@ -34,6 +34,7 @@ pub struct Opening {
 pub struct ModelServer {
     address: SocketAddr,
     sessions: Sessions,
+    killed: watch::Sender<Option<u32>>,
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
 }
@@ -51,9 +52,10 @@ impl ModelServer {
         let address = listener.local_addr()?;
         let sessions = Sessions::default();
         let (stop, stopped) = watch::channel(false);
-        let door = Door { key: key.into(), session: Arc::new(session), sessions: sessions.clone() };
+        let (killed, dead) = watch::channel(None);
+        let door = Door { key: key.into(), session: Arc::new(session), sessions: sessions.clone(), dead };
         let accepting = tokio::spawn(accept(listener, door, stopped));
-        Ok(ModelServer { address, sessions, stop, accepting })
+        Ok(ModelServer { address, sessions, killed, stop, accepting })
     }
 
     /// Where to connect: `ws://127.0.0.1:<port>/v1/realtime`, to which a client adds `?model=…`.
@@ -64,6 +66,11 @@ impl ModelServer {
     /// The sessions so far, also those under way: each can be asked for its record.
     pub fn sessions(&self) -> Vec<Arc<Mutex<FakeModel>>> {
         locked(&self.sessions).clone()
+    }
+
+    /// Ends the session of this number without a word, and opens no other one from now on (503).
+    pub fn kill(&self, number: u32) {
+        self.killed.send_replace(Some(number));
     }
 
     /// Closes all connections (code 1001) and waits until they are.
@@ -79,6 +86,8 @@ struct Door {
     key: Arc<str>,
     session: Arc<dyn Fn(&Opening) -> FakeModel + Send + Sync>,
     sessions: Sessions,
+    /// The session that was killed, and with it all that might come.
+    dead: watch::Receiver<Option<u32>>,
 }
 
 async fn accept(listener: TcpListener, door: Door, mut stopped: watch::Receiver<bool>) {
@@ -103,17 +112,25 @@ async fn connection(stream: TcpStream, door: Door, mut stopped: watch::Receiver<
     #[allow(clippy::result_large_err)]
     let check = |request: &Request, response: Response| {
         model = asked_for(request, &door.key)?;
-        Ok(response)
+        match *door.dead.borrow() {
+            None => Ok(response),
+            Some(_) => Err(refusal(StatusCode::SERVICE_UNAVAILABLE, "server_error")),
+        }
     };
     let Ok(socket) = accept_hdr_async(stream, check).await else { return };
-    let session = {
+    let (number, session) = {
         let mut sessions = locked(&door.sessions);
         let number = u32::try_from(sessions.len() + 1).unwrap_or(u32::MAX);
         let session = Arc::new(Mutex::new((door.session)(&Opening { number, model })));
         sessions.push(session.clone());
-        session
+        (number, session)
     };
-    run(socket, &session, &mut stopped).await;
+    let mut dead = door.dead;
+    tokio::select! {
+        () = run(socket, &session, &mut stopped) => {}
+        // Dropped as it is.
+        Ok(_) = dead.wait_for(|dead| *dead == Some(number)) => {}
+    }
 }
 
 /// Drives one session by the clock until either side ends it.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Form, Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use reqwest::Url;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -18,8 +18,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
-    Answer, Aside, CallOptions, CallReport, CallerStep, EndedBy, FakeTwilio, Parties, Poster, Registered, Shared,
-    authorized, refusal,
+    Answer, Aside, CallOptions, CallReport, Callbacks, CallerStep, EndedBy, FakeTwilio, Parties, Poster, Registered,
+    Shared, authorized, refusal,
 };
 
 /// What becomes of a call that the server places. The default: it rings for a moment, and nobody answers.
@@ -143,6 +143,16 @@ impl Desk {
     pub(super) fn close(&self) {
         locked(&self.tasks).abort_all();
     }
+
+    /// Notes what Twilio would ignore.
+    pub(super) fn note(&self, problem: String) {
+        locked(&self.problems).push(problem);
+    }
+
+    /// Where on this machine the server is that is known by this origin.
+    pub(super) fn server_for(&self, origin: &str) -> String {
+        locked(&self.server).clone().unwrap_or_else(|| origin.to_owned())
+    }
 }
 
 impl FakeTwilio {
@@ -151,7 +161,7 @@ impl FakeTwilio {
         *locked(&self.shared.desk.casting) = Some(Arc::new(casting));
     }
 
-    /// Where the server really is, for calls that it places while it believes to be reached by
+    /// Where the server really is, for calls that it places, or that are dialled, while it believes to be reached by
     /// [`super::Settings::public_origin`].
     pub fn server_is_at(&self, base: &str) {
         *locked(&self.shared.desk.server) = Some(base.trim_end_matches('/').to_owned());
@@ -175,7 +185,7 @@ impl FakeTwilio {
         locked(&self.shared.desk.reports).clone()
     }
 
-    /// What Twilio would have ignored or warned about in creates.
+    /// What Twilio would have ignored or warned about in requests to its REST API.
     pub fn desk_problems(&self) -> Vec<String> {
         locked(&self.shared.desk.problems).clone()
     }
@@ -281,7 +291,7 @@ pub(super) async fn create(
         Err((code, message)) => return refusal(StatusCode::BAD_REQUEST, code, &message),
     };
     for (name, _) in form.iter().filter(|(name, _)| !PARAMETERS.contains(&name.as_str())) {
-        locked(&shared.desk.problems).push(format!("the create has a parameter that Twilio does not know: {name}"));
+        shared.desk.note(format!("the create has a parameter that Twilio does not know: {name}"));
     }
     let create = {
         let mut creates = locked(&shared.desk.creates);
@@ -319,8 +329,7 @@ pub(super) async fn list(
     if let Err(answer) = may(&shared, &account, &headers) {
         return answer;
     }
-    let query = Url::parse(&format!("http://list/?{}", query.unwrap_or_default()));
-    let query: Vec<(String, String)> = query.map(|url| url.query_pairs().into_owned().collect()).unwrap_or_default();
+    let query = pairs(query);
     let wanted = |name: &str| query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
     let fits = |name, value: &str| wanted(name).is_none_or(|wanted| wanted == value);
     let size = wanted("PageSize").and_then(|size| size.parse().ok()).unwrap_or(50).min(1_000);
@@ -332,6 +341,12 @@ pub(super) async fn list(
         .filter(|call| fits("To", &call.to) && fits("From", &call.from) && fits("Status", call.status));
     let found: Vec<Value> = found.take(size).map(|call| call.json(&account)).collect();
     (StatusCode::OK, Json(json!({ "calls": found, "page": 0, "page_size": size, "next_page_uri": null })))
+}
+
+/// The parameters of a query.
+pub(super) fn pairs(query: Option<String>) -> Vec<(String, String)> {
+    let query = Url::parse(&format!("http://list/?{}", query.unwrap_or_default()));
+    query.map(|url| url.query_pairs().into_owned().collect()).unwrap_or_default()
 }
 
 /// GET `/Calls/{sid}.json`.
@@ -350,7 +365,7 @@ pub(super) async fn fetch(
     }
 }
 
-fn may(shared: &Shared, account: &str, headers: &HeaderMap) -> Result<(), Answer> {
+pub(super) fn may(shared: &Shared, account: &str, headers: &HeaderMap) -> Result<(), Answer> {
     if !authorized(&shared.settings, headers) {
         return Err(refusal(StatusCode::UNAUTHORIZED, 20003, "Authenticate"));
     }
@@ -432,12 +447,12 @@ fn place(shared: &Arc<Shared>, create: Create, callee: Callee, url: Url) -> Reso
     let resource = Resource::new(&call_sid, &from, &to, "outbound-api");
     let (end, _) = watch::channel(None);
     let origin = url.origin().ascii_serialization();
-    let base = locked(&shared.desk.server).clone().unwrap_or_else(|| origin.clone());
+    let base = shared.desk.server_for(&origin);
     let post = Poster { shared: Arc::clone(shared), base, zero: Instant::now(), limit: options.request_limit };
     let registered = Registered { end: end.clone(), rest: Vec::new(), resource: resource.clone(), post: post.clone() };
     shared.calls().insert(call_sid.clone(), registered);
     let parties = Parties { call_sid, from: &from, to: &to, direction: "outbound-api" };
-    let mut run = super::Run::new(post, origin, parties, Vec::new(), options, end);
+    let mut run = super::Run::new(post, Callbacks::every(origin), parties, Vec::new(), options, end);
     run.placed = Some(Run { callee, events, amd_callback });
     let shared_too = Arc::clone(shared);
     locked(&shared.desk.tasks).spawn(async move {
@@ -505,7 +520,7 @@ impl super::Run {
                 self.script = script;
                 self.answer();
                 self.detect(callee.answered_by);
-                self.follow(url).await
+                self.follow(Method::POST, url).await
             }
             Outcome::Busy => self.not_answered("busy"),
             Outcome::NoAnswer => self.not_answered("no-answer"),
