@@ -657,7 +657,7 @@ impl Call {
         let audible = self.playback.is_audible(self.now) || pausing;
         let goodbye = self.ending.goodbye != Goodbye::None && !planted(Fault::HungUpOverCaller);
         if self.config.hold && self.config.turns == Turns::Client && (audible || goodbye) {
-            self.floor.open_hold(goodbye, self.now);
+            self.floor.open_hold(self.now);
             self.stop_playing();
             self.note(Note::Held);
         } else if audible || goodbye {
@@ -1227,7 +1227,8 @@ impl Call {
         if self.floor.free_the_floor(self.now, &self.config) {
             self.note(Note::CallerStopped);
         }
-        if let Some(verdict) = self.floor.decide(self.now, &self.config) {
+        let goodbye = self.ending.goodbye != Goodbye::None;
+        if let Some(verdict) = self.floor.decide(goodbye, self.now, &self.config) {
             self.apply(verdict);
         }
     }
@@ -1698,7 +1699,6 @@ impl Call {
         if self.has_moved_on(bound) {
             return;
         }
-        self.floor.goodbye_was_said();
         // One that was wanted for another reason keeps it.
         let why = self.ending.goodbye.why().unwrap_or(why);
         let via = if complete { Via::TranscriptDone } else { Via::AudioDone };

@@ -37,8 +37,6 @@ enum Caller {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Hold {
     since: CallTime,
-    /// A goodbye was wanted or pending: a farewell in answer to it is not an interruption (H7).
-    goodbye: bool,
     /// The caller fell silent again within it.
     silent_since: Option<CallTime>,
     /// What the caller said within it. Bounded by `UTTERANCES_MAX`.
@@ -125,23 +123,24 @@ impl Floor {
         });
     }
 
-    pub fn open_hold(&mut self, goodbye: bool, now: CallTime) {
+    pub fn open_hold(&mut self, now: CallTime) {
         debug_assert!(self.hold.is_none());
-        let mut hold = Hold { since: now, goodbye, silent_since: None, utterances: Vec::new() };
+        let mut hold = Hold { since: now, silent_since: None, utterances: Vec::new() };
         if let Caller::Speaking { item, .. } = self.caller {
             hold.note(item);
         }
         self.hold = Some(hold);
     }
 
-    /// Ends the hold if it can be decided now (B4, H7).
-    pub fn decide(&mut self, now: CallTime, config: &CallConfig) -> Option<Verdict> {
+    /// Ends the hold if it can be decided now (B4). `goodbye`: one is under way, and a farewell in answer to it is not an
+    /// interruption (H7).
+    pub fn decide(&mut self, goodbye: bool, now: CallTime, config: &CallConfig) -> Option<Verdict> {
         let hold = self.hold.as_ref()?;
         let said = |meaning: Meaning| hold.utterances.iter().any(|utterance| utterance.meaning == Some(meaning));
         let is_unclear = |utterance: &Utterance| matches!(utterance.meaning, None | Some(Meaning::Unknown));
         let is_long = |utterance: &Utterance| is_unclear(utterance) && utterance.length >= config.min_speech;
         let is_meant = said(Meaning::Words)
-            || (said(Meaning::Farewell) && !hold.goodbye)
+            || (said(Meaning::Farewell) && !goodbye)
             || match hold.silent_since {
                 None if now < hold.since + config.hold_max || planted(Fault::HoldNeverDecided) => return None,
                 None => true,
@@ -220,13 +219,6 @@ impl Floor {
         }
     }
 
-    /// The agent's words turned out to be a goodbye: to answer it with one is no interruption (H7).
-    pub fn goodbye_was_said(&mut self) {
-        if let Some(hold) = &mut self.hold {
-            hold.goodbye = true;
-        }
-    }
-
     /// Whether this item of the caller is part of an undecided hold.
     pub fn is_in_hold(&self, item: ItemId) -> bool {
         self.hold.as_ref().is_some_and(|hold| hold.utterances.iter().any(|utterance| utterance.item == item))
@@ -262,8 +254,7 @@ impl Floor {
 
 impl Hold {
     fn fingerprint(&self, print: &mut Fingerprint<'_>, config: &CallConfig) {
-        let Hold { since, goodbye, silent_since, utterances } = self;
-        print.put(*goodbye);
+        let Hold { since, silent_since, utterances } = self;
         print.until(*since + config.hold_max);
         print.until_some(silent_since.map(|since| since + config.hold_transcript_wait));
         print.put(utterances.len());

@@ -349,6 +349,25 @@ fn h7_bye_in_answer_to_a_goodbye_keeps_it() {
     }
 }
 
+/// The goodbye comes to nothing while the caller answers it: what the caller says is then a goodbye of its own.
+/// Breaks when a hold remembers what was the case when it opened.
+#[test]
+fn h9_bye_in_answer_to_a_goodbye_that_was_cut_short_is_answered_by_one() {
+    let mut scene = answering(CallConfig { response_audio_max: ms(3_000), ..config() });
+    scene.when(1.1, transcript(R1, A1, "goodbye"));
+    scene.when(1.2, speech_started(I2));
+    scene.noted("Held");
+    // It talks on and on, and is cut short.
+    scene.when(1.3, audio(R1, A1, 3_000));
+    scene.noted("GoodbyeWithdrawn");
+    scene.when(1.4, done_cancelled(R1));
+    scene.when(1.6, spoke_for(I2, 400));
+    scene.when(1.6, committed(I2));
+    scene.when(1.7, caller_said(I2, "bye!"));
+    scene.until(2.0);
+    assert_eq!(scene.times_with("Farewell"), [1.7]);
+}
+
 /// Breaks when only what is heard can be held: here nothing plays any more, or yet.
 #[test]
 fn h7_speech_while_a_goodbye_is_pending_opens_a_hold_also_when_nothing_plays() {

@@ -186,3 +186,9 @@ fn a_stream_that_comes_back_waits_for_the_verdict() {
 fn what_is_told_is_in_order() {
     ended(1_578);
 }
+
+/// The caller's goodbye was held against one of the agent's that was cut short meanwhile, and nothing came of either (H9).
+#[test]
+fn a_goodbye_is_not_held_against_one_that_is_gone() {
+    ended(50_895);
+}

@@ -299,6 +299,10 @@ fn judge_silence(plan: &Plan, world: &World, line: &Line, doubt: &Doubt, ended: 
     // A model that was cut off while it heard the caller speak does not say that the caller stopped (R10).
     let cut_off = plan.faults.model_breaks.iter().any(|(_, how)| *how == ModelBreak::Silent);
     let deaf = if cut_off { plan.config.floor_max + plan.config.requested_timeout } else { Duration::ZERO };
+    // What was asked of a session that died over it is not always asked of the next.
+    let replaced = world.sessions.iter().filter(|session| session.opened > CALM).count() as u32;
+    let config = &plan.config;
+    let deaf = deaf + (config.requested_timeout + config.configure_timeout) * replaced;
     let allowed =
         silence_max * 2 + answering * 3 + plan.config.tool_timeout + Duration::from_secs(6) + deaf + doubt.all;
     let mut quiet_from = line.started_at.max(CALM);

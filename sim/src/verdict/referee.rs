@@ -445,6 +445,7 @@ impl<'a> Referee<'a> {
                 self.active_request = None;
                 self.batch.push("interrupted");
             }
+            "Dropped" if words.contains("QueueFull") => self.batch.push("runaway"),
             "GoodbyeWithdrawn" => {
                 self.held_since = None;
                 self.waiting.remove("Farewell");
@@ -585,7 +586,8 @@ impl<'a> Referee<'a> {
         if std::mem::take(&mut self.began_taken_back) && cancels && !batch.contains(&"cancel") {
             return broken("B6", now, "what was interrupted before it began was not cancelled when it did");
         }
-        if batch.contains(&"interrupted") {
+        // A runaway is cancelled before that lets something else interrupt it (A1).
+        if batch.contains(&"interrupted") && !batch.contains(&"runaway") {
             let rank = |kind: &str| ["clear", "cancel", "truncate"].iter().position(|known| *known == kind);
             let ranks: Vec<usize> = batch.iter().filter_map(|kind| rank(kind)).collect();
             if !ranks.is_sorted() {
