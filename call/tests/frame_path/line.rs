@@ -16,9 +16,9 @@ use call::{CallTime, Epoch, Input, ModelInput};
 /// 20 ms of µ-law.
 pub const FRAME_BYTES: usize = 160;
 
-/// Audio in one of the model's deltas, in frames; and how much faster than it is heard they come.
+/// Audio in one of the model's deltas, in frames; and how many of them it is ahead of what is heard.
 pub const DELTA_FRAMES: usize = 10;
-const FASTER: u64 = 5;
+const DELTAS_AHEAD: usize = 10;
 
 pub struct Line {
     bridge: Bridge,
@@ -85,6 +85,9 @@ impl Line {
         line.model(
             r#"{"type":"response.output_item.added","response_id":"resp_1","output_index":0,"item":{"id":"item_1","type":"message"}}"#,
         );
+        for _ in 0..DELTAS_AHEAD {
+            line.delta();
+        }
         line
     }
 
@@ -118,11 +121,10 @@ impl Line {
         self.drain();
     }
 
-    /// So many ticks, the answer coming faster than it is heard until all of it is there.
+    /// So many ticks, the answer coming as fast as it is heard: a model that says no more while it answers is lost.
     pub fn ticks(&mut self, ticks: u64) {
-        let ticks_a_delta = DELTA_FRAMES as u64 / FASTER;
         for tick in 0..ticks {
-            if tick < ticks / FASTER && tick % ticks_a_delta == 0 {
+            if tick % DELTA_FRAMES as u64 == 0 {
                 self.delta();
             }
             self.tick();

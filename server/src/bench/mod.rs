@@ -39,7 +39,7 @@ pub struct Args {
     /// TLS to the model
     #[arg(long)]
     pub tls: bool,
-    /// Audio in one message to the carrier, after the first of an utterance, in ms
+    /// Audio in one message: to the model, and to the carrier after the first of an utterance; in ms
     #[arg(long, value_name = "MS", default_value_t = 20, value_parser = PossibleValuesParser::new(["20", "40", "60"]).map(|ms| ms.parse::<u32>().unwrap_or(20)))]
     pub group_ms: u32,
     /// Record and trace every call, as a server does unless it is told otherwise
@@ -213,7 +213,7 @@ fn serve(args: &Args, pinning: &Pinning, model: &str, calls: usize, folder: &Pat
     let trace = if recording { "masked" } else { "off" };
     let mut config = format!(
         "max_calls = {calls}\n[twilio]\nverify = \"unless-loopback\"\n\
-         [defaults]\ngroup_frames = {frames}\nrecording = {recording}\ntrace = \"{trace}\"\n\
+         [defaults]\ngroup_frames = {frames}\nappend_frames = {frames}\nrecording = {recording}\ntrace = \"{trace}\"\n\
          [agents.bench]\ndefault = true\ninstructions = \"You are a load.\"\nlanguage = \"en\"\n"
     );
     if args.tls {
