@@ -87,8 +87,9 @@ const ARRIVALS_MAX: Duration = Duration::from_secs(5);
 /// From the last arrival to a stream for each.
 const JOINED_MAX: Duration = Duration::from_secs(30);
 
-/// After the calls, before it is looked at what they left behind.
+/// After the calls, before it is looked at what they left behind; and before what is left counts as left for good.
 const LEFT_BEHIND: Duration = Duration::from_millis(500);
+const LEFT_FOR_GOOD: Duration = Duration::from_secs(10);
 
 /// A process that was started is looked at when it has come to rest.
 const REST: Duration = Duration::from_millis(500);
@@ -191,19 +192,19 @@ fn step(args: &Args, pinning: &Pinning, target: Target, calls: usize) -> Result<
     load.run(LEFT_BEHIND, |_| false)?;
     let left_open = process.sockets()?.saturating_sub(sockets);
     let left = process.rss()?;
+    let open = |load: &Load| Some(process.sockets().ok()?.saturating_sub(sockets) + load.open());
+    load.run(LEFT_FOR_GOOD, |load| open(load) == Some(0))?;
+    let left_for_good = open(&load).context("it is gone")?;
     let (lost, mut problems) = load.problems();
-    let (carriers, models) = load.open();
-    if carriers + models + left_open > 0 {
-        problems.push(format!(
-            "{LEFT_BEHIND:?} after the calls, open are: {carriers} streams, {models} sessions, {left_open} sockets more than before"
-        ));
+    if left_for_good > 0 {
+        problems.push(format!("{LEFT_FOR_GOOD:?} after the calls, {left_for_good} connections are open"));
     }
     problems.extend(process.complaints());
     process.stop();
     Ok(Step::new(
         target,
         calls,
-        report::Raw { lasted, cpu, own, idle, live, left, streaming, lost, left_open, problems },
+        report::Raw { lasted, cpu, own, idle, live, left, streaming, lost, left_open, left_for_good, problems },
         &mut measured,
     ))
 }

@@ -100,7 +100,9 @@ pub struct Step {
     pub rss_kib_per_call: f64,
     /// What is left of it half a second after all have hung up.
     pub left_kib_per_call: f64,
+    /// Sockets that were open then, and connections that were not closed for ten seconds.
     pub left_open: usize,
+    pub left_for_good: usize,
     /// Latency added to every frame of the caller, and to the first one of each of the agent's utterances.
     pub uplink: Option<Spread>,
     pub first_frame: Option<Spread>,
@@ -151,6 +153,7 @@ pub(crate) struct Raw {
     pub streaming: usize,
     pub lost: usize,
     pub left_open: usize,
+    pub left_for_good: usize,
     pub problems: Vec<String>,
 }
 
@@ -181,6 +184,7 @@ impl Step {
             rss_kib_per_call: kib_a_call(raw.live),
             left_kib_per_call: kib_a_call(raw.left),
             left_open: raw.left_open,
+            left_for_good: raw.left_for_good,
             uplink: measured.uplink.spread(),
             first_frame: measured.first_frame.spread(),
             clear: measured.clear.spread(),
@@ -261,7 +265,7 @@ impl Report {
 
     /// Whether no call was lost and none left anything open.
     pub(crate) fn is_sound(&self) -> bool {
-        self.steps.iter().all(|step| step.lost == 0 && step.streaming == step.calls && step.left_open == 0)
+        self.steps.iter().all(|step| step.lost == 0 && step.streaming == step.calls && step.left_for_good == 0)
     }
 
     /// At most 80 columns.

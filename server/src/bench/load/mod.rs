@@ -300,10 +300,9 @@ impl Load {
         self.callers.iter().filter(|caller| caller.is_streaming()).count()
     }
 
-    /// Connections that are open: of carriers, and of models.
-    pub(crate) fn open(&self) -> (usize, usize) {
-        let carriers = self.callers.iter().filter(|caller| !caller.has_ended()).count();
-        (carriers, self.models.iter().flatten().count())
+    /// Callers that are not through, and sessions that are open.
+    pub(crate) fn open(&self) -> usize {
+        self.callers.iter().filter(|caller| !caller.has_ended()).count() + self.models.iter().flatten().count()
     }
 
     /// Calls that broke, and the first things that went wrong.
