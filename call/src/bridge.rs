@@ -118,6 +118,12 @@ pub struct Bridge {
     kept_from: u64,
     /// The caller's audio that waits for the model (T2).
     held: VecDeque<u8>,
+    /// The caller's audio that was forwarded and waits for its group to be whole; how many frames it is, and are in one.
+    gathered: Vec<u8>,
+    gathered_frames: u32,
+    append_frames: u32,
+    /// What has to wait until that is written: the model hears things in their order.
+    postponed: Option<Output>,
     /// The caller's audio just told, as it came and decoded.
     caller_payload: String,
     caller_audio: Vec<u8>,
@@ -142,6 +148,24 @@ struct Stream {
     began: CallTime,
     /// When the call's first stream began: time zero of the recording (C3).
     call_began: CallTime,
+}
+
+/// Whether this becomes a message to the model, the caller's next frame aside.
+fn goes_to_model(output: &Output) -> bool {
+    matches!(output, Output::Model(_) | Output::ForwardHeld { .. } | Output::ForwardSilence { .. })
+}
+
+/// Appends what lies at `from..from + len`, as far as it is there. In two copies at most, where an iterator goes byte by
+/// byte.
+fn copy_range(kept: &VecDeque<u8>, from: usize, len: usize, out: &mut Vec<u8>) {
+    let (front, back) = kept.as_slices();
+    let part = |slice: &[u8], before: usize| {
+        let start = from.saturating_sub(before).min(slice.len());
+        let end = from.saturating_add(len).saturating_sub(before).min(slice.len());
+        start..end.max(start)
+    };
+    out.extend_from_slice(&front[part(front, 0)]);
+    out.extend_from_slice(&back[part(back, front.len())]);
 }
 
 /// Oddities of peers that wait to be noted; more at once say nothing new.
@@ -171,6 +195,10 @@ impl Bridge {
             kept: VecDeque::new(),
             kept_from: 0,
             held: VecDeque::new(),
+            gathered: Vec::new(),
+            gathered_frames: 0,
+            append_frames: 1,
+            postponed: None,
             caller_payload: String::new(),
             caller_audio: Vec::new(),
             agent_audio: Vec::new(),
@@ -188,6 +216,12 @@ impl Bridge {
     /// From now on only a stream of this call is taken: `CA…`, as the carrier names it.
     pub fn bind(&mut self, call_sid: &str) {
         self.call_sid = Some(call_sid.to_owned());
+    }
+
+    /// So many frames of the caller go to the model in one message: 1, the default, sends each at once. What is gathered
+    /// goes before anything else that the model is told; with a session that is lost it is lost, as if on its way.
+    pub fn group_appends(&mut self, frames: u32) {
+        self.append_frames = frames;
     }
 
     /// A text message of the carrier's media socket.
@@ -282,6 +316,7 @@ impl Bridge {
             if self.epoch.is_some() {
                 self.realtime.reconnected();
             }
+            self.forget_gathered();
             self.epoch = Some(epoch);
         }
         if let Some(trace) = &mut self.trace {
@@ -303,17 +338,19 @@ impl Bridge {
         if let Some(what) = self.odd.pop_front() {
             return Some(Effect::Note(Note::Odd(what)));
         }
-        while let Some(output) = self.call.poll_output() {
-            if let Some(trace) = &mut self.trace {
-                trace.output(&output, self.now);
-            }
+        while let Some(output) = self.next_output() {
             self.text.clear();
+            if self.gathered_frames > 0 && goes_to_model(&output) {
+                self.postponed = Some(output);
+                self.write_gathered();
+                return Some(Effect::ToModel(&self.text));
+            }
             match output {
                 Output::SendAudio { span, pad, plays_at } => {
                     let Some(stream) = &self.stream else { continue };
                     self.frame.clear();
                     let from = usize::try_from(span.start - self.kept_from).unwrap_or(usize::MAX);
-                    self.frame.extend(self.kept.iter().skip(from).take(span.len as usize));
+                    copy_range(&self.kept, from, span.len as usize, &mut self.frame);
                     self.frame.resize((span.len + pad) as usize, SILENCE);
                     twilio::write_media(&mut self.text, &stream.sid, &self.frame);
                     if self.wants.samples {
@@ -338,6 +375,15 @@ impl Bridge {
                 Output::KeepLocal(Local::Filler) => self.kept.extend(self.clips.filler.iter()),
                 Output::KeepLocal(Local::Apology) => self.kept.extend(self.clips.apology.iter()),
                 Output::KeepLocal(Local::Tones(keys)) => self.kept.extend(tones::keys(&keys)),
+                Output::ForwardAudio if self.append_frames > 1 => {
+                    self.decode_caller();
+                    self.gathered.extend_from_slice(&self.caller_audio);
+                    self.gathered_frames += 1;
+                    if self.gathered_frames >= self.append_frames {
+                        self.write_gathered();
+                        return Some(Effect::ToModel(&self.text));
+                    }
+                }
                 Output::ForwardAudio => {
                     openai::write_append(&mut self.text, &self.caller_payload);
                     return Some(Effect::ToModel(&self.text));
@@ -371,7 +417,10 @@ impl Bridge {
                     }
                     return Some(Effect::CloseCarrier);
                 }
-                Output::CloseModel => return Some(Effect::CloseModel),
+                Output::CloseModel => {
+                    self.forget_gathered();
+                    return Some(Effect::CloseModel);
+                }
                 Output::ResumeStream => return Some(Effect::ResumeStream),
                 Output::Note(note) => return Some(Effect::Note(note)),
                 Output::Ended(reason) => self.ended = Some(reason),
@@ -412,6 +461,28 @@ impl Bridge {
         self.stream.as_ref().is_some_and(|stream| sid.is_none_or(|sid| sid == stream.sid))
     }
 
+    /// The next thing that the call wants, traced once.
+    fn next_output(&mut self) -> Option<Output> {
+        if let Some(postponed) = self.postponed.take() {
+            return Some(postponed);
+        }
+        let output = self.call.poll_output()?;
+        if let Some(trace) = &mut self.trace {
+            trace.output(&output, self.now);
+        }
+        Some(output)
+    }
+
+    fn write_gathered(&mut self) {
+        openai::write_append_bytes(&mut self.text, &self.gathered);
+        self.forget_gathered();
+    }
+
+    fn forget_gathered(&mut self) {
+        self.gathered.clear();
+        self.gathered_frames = 0;
+    }
+
     fn decode_caller(&mut self) {
         if self.caller_audio.is_empty() {
             // Its alphabet was checked when it came; what cannot be decoded all the same is no audio.
@@ -429,6 +500,29 @@ impl Bridge {
     fn odd(&mut self, what: &'static str) {
         if self.odd.len() < ODD_MAX {
             self.odd.push_back(what);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_range_is_copied_wherever_the_ring_begins(
+            turned in 0..64_usize, audio in prop::collection::vec(any::<u8>(), 0..64), from in 0..80_usize, len in 0..80_usize,
+        ) {
+            let mut kept = VecDeque::with_capacity(64);
+            kept.extend(std::iter::repeat_n(0, turned));
+            kept.drain(..);
+            kept.extend(&audio);
+            let mut copied = vec![9];
+            copy_range(&kept, from, len, &mut copied);
+            let expected: Vec<u8> = std::iter::once(9).chain(audio.into_iter().skip(from).take(len)).collect();
+            prop_assert_eq!(copied, expected);
         }
     }
 }

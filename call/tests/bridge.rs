@@ -191,3 +191,43 @@ fn what_does_not_belong_to_the_call_changes_nothing() {
     assert_eq!((shell.to_model.len(), shell.ended), (before, None));
     assert_eq!(shell.bridge.summary().audio_in, 0);
 }
+
+/// The audio of an append, in base64.
+fn appended(text: &str) -> Option<&str> {
+    text.strip_prefix(r#"{"type":"input_audio_buffer.append","audio":""#)?.strip_suffix(r#""}"#)
+}
+
+#[test]
+fn frames_of_the_caller_are_grouped_on_request_and_stay_in_their_order() {
+    let mut shell = ready();
+    shell.bridge.group_appends(3);
+    shell.model(20, r#"{"type":"session.updated","session":{}}"#);
+    shell.to_model.clear();
+    for (number, payload) in ["AAAA", "BBBB", "CCCC", "DDDD"].into_iter().enumerate() {
+        // All at the same moment of the stream, since they are shorter than a frame.
+        shell.carrier(40 + 20 * number as u64, &media(0, payload));
+    }
+    assert!(shell.to_model.iter().filter_map(|text| appended(text)).eq(["AAAABBBBCCCC"]), "{:?}", shell.to_model);
+    // Whatever the model is told, it has heard what came before.
+    shell.to_model.clear();
+    shell.carrier(
+        120,
+        r#"{"event":"dtmf","streamSid":"MZ1","sequenceNumber":"9","dtmf":{"track":"inbound_track","digit":"5"}}"#,
+    );
+    shell.until(2_000);
+    assert_eq!(appended(&shell.to_model[0]), Some("DDDD"), "{:?}", shell.to_model);
+    assert!(shell.to_model.len() > 1 && shell.to_model[1..].iter().all(|text| appended(text).is_none()));
+}
+
+#[test]
+fn what_was_gathered_for_a_lost_session_is_not_told_to_the_next() {
+    let mut shell = ready();
+    shell.bridge.group_appends(3);
+    shell.model(20, r#"{"type":"session.updated","session":{}}"#);
+    shell.carrier(40, &media(0, "AAAA"));
+    shell.tell(50, Input::Model(Epoch(1), ModelInput::Lost { fatal: false }));
+    shell.to_model.clear();
+    shell.until(2_000);
+    shell.tell(2_000, Input::Model(Epoch(2), ModelInput::Connected));
+    assert!(shell.to_model[0].contains("session.update"), "{:?}", shell.to_model);
+}

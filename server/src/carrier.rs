@@ -12,8 +12,15 @@ const MESSAGE_MAX: usize = 64 * 1024;
 /// The whole buffer is cleared at each read: 128 KiB, the default, costs more than all the rest of a call.
 const READ_BUFFER: usize = 4096;
 
+/// What is said in one round of the loop goes out in one write: it is flushed at the round's end.
+pub(crate) const WRITE_BUFFER: usize = 4096;
+
 pub(crate) fn limited(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
-    upgrade.read_buffer_size(READ_BUFFER).write_buffer_size(0).max_message_size(MESSAGE_MAX).max_frame_size(MESSAGE_MAX)
+    upgrade
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_message_size(MESSAGE_MAX)
+        .max_frame_size(MESSAGE_MAX)
 }
 
 impl Message for ws::Message {

@@ -5,6 +5,7 @@
 //! both sockets and ends its helpers; that is all the cleaning up there is.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::extract::ws::WebSocket;
@@ -146,6 +147,7 @@ impl Driver {
         let wants = Wants { samples: agent.recording, trace: agent.trace };
         let mut bridge = Bridge::new(config, direction, agent.session(), agent.clips.clone(), wants);
         bridge.bind(&facts.call_sid);
+        bridge.group_appends(agent.audio.append_frames);
         let now = Instant::now();
         let model = ModelSocket::absent(setup.socket_backlog_max).pinged(setup.model.pings());
         let shell = Shell {
@@ -179,6 +181,9 @@ impl Driver {
     /// Runs the call to its end.
     pub(crate) async fn run(mut self) -> Ended {
         self.tell(Input::Announced);
+        // One for the whole call: to make one each round costs the runtime's timer two locks. It may ring too early, for
+        // something that was put off meanwhile, but never too late.
+        let mut alarm = pin!(sleep_until(Instant::now() + FAR));
         let reason = loop {
             if let Some(reason) = self.settle() {
                 break reason;
@@ -196,13 +201,17 @@ impl Driver {
                 self.tell(Input::TimePassed);
                 continue;
             }
+            let due = due.unwrap_or(now + FAR);
+            if due < alarm.deadline() || alarm.is_elapsed() {
+                alarm.as_mut().reset(due);
+            }
             tokio::select! {
                 received = self.shell.carrier.receive() => self.carrier_said(received),
                 received = self.shell.model.receive() => self.model_said(received),
                 Some(mail) = self.mail.recv() => self.mail_came(mail),
                 Some(finished) = self.shell.helpers.join_next() => self.helper_finished(finished),
                 Some(finished) = self.shell.tools.join_next() => self.helper_finished(finished),
-                () = sleep_until(due.unwrap_or(now + FAR)) => {}
+                () = &mut alarm => {}
             }
         };
         self.shell.spans.ended(reason);

@@ -4,6 +4,8 @@
 
 pub mod agent;
 pub mod answer;
+#[cfg(target_os = "linux")]
+pub mod bench;
 mod calls;
 mod carrier;
 pub mod check;

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use futures_util::{Stream, stream};
+#[cfg(target_os = "linux")]
+use patchcord::bench;
 use patchcord::{Config, check, config, demo, dial, init, log, replay};
 use tokio::net::TcpListener;
 
@@ -30,6 +32,13 @@ enum Command {
     Call(dial::Args),
     /// Runs a recorded trace through the call core and prints what it decides.
     Replay(replay::Args),
+    /// Find out how many calls a core of this machine carries, and at what cost.
+    #[cfg(target_os = "linux")]
+    Bench(bench::Args),
+    /// What the bench compares with.
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    BenchRelay(bench::relay::Args),
 }
 
 #[derive(clap::Args)]
@@ -53,6 +62,8 @@ async fn main() -> ExitCode {
         Command::Demo(_) | Command::Call(_) => Some("warn".to_owned()),
         Command::Check(_) => Some("off".to_owned()),
         Command::Serve(_) | Command::Init(_) | Command::Replay(_) => None,
+        #[cfg(target_os = "linux")]
+        Command::Bench(_) | Command::BenchRelay(_) => Some("warn".to_owned()),
     };
     let done = match log::init(&|name| env(name).or_else(|| quiet.clone().filter(|_| name == "PATCHCORD_LOG"))) {
         Err(error) => Err(error),
@@ -63,6 +74,13 @@ async fn main() -> ExitCode {
             Command::Demo(args) => demo::run(args).await,
             Command::Call(args) => dial::run(args, &env).await,
             Command::Replay(args) => replay::run(&args),
+            // The runtime is not used: the load has a loop of its own, on cores of its own.
+            #[cfg(target_os = "linux")]
+            Command::Bench(args) => {
+                tokio::task::spawn_blocking(move || bench::run(&args)).await.unwrap_or_else(|panic| Err(panic.into()))
+            }
+            #[cfg(target_os = "linux")]
+            Command::BenchRelay(args) => bench::relay::run(args).await.map(|()| true),
         },
     };
     match done {

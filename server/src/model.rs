@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Bytes, Error, Message as WsMessage, Utf8Bytes};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
 
+use crate::carrier::WRITE_BUFFER;
 use crate::config::OpenAi;
 use crate::socket::{Message, Pings, Received, Socket};
 
@@ -71,7 +72,7 @@ impl Endpoint {
     pub(crate) async fn connect(self) -> Result<ModelConnection, Refused> {
         let settings = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(0)
+            .write_buffer_size(WRITE_BUFFER)
             .max_message_size(Some(MESSAGE_MAX))
             .max_frame_size(Some(MESSAGE_MAX));
         let nodelay = true;

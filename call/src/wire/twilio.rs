@@ -99,6 +99,51 @@ pub enum ReadError {
 
 /// Reads a message of Twilio's.
 pub fn read(text: &str) -> Result<FromCarrier<'_>, ReadError> {
+    match read_usual_media(text) {
+        Some(media) => Ok(media),
+        None => read_any(text),
+    }
+}
+
+/// Audio as Twilio writes it, field for field and without a space: 50 times a second, at a fifth of what a reader of JSON
+/// takes. `None`, if a single character is not as expected: [`read_any`] says what it is then, and of what is read here it
+/// says the same.
+fn read_usual_media(text: &str) -> Option<FromCarrier<'_>> {
+    let rest = text.strip_prefix(r#"{"event":"media","sequenceNumber":""#)?;
+    let (_, rest) = usual_number(rest)?;
+    let rest = rest.strip_prefix(r#","media":{"track":"inbound","chunk":""#)?;
+    let (chunk, rest) = usual_number(rest)?;
+    let rest = rest.strip_prefix(r#","timestamp":""#)?;
+    let (timestamp_ms, rest) = usual_number(rest)?;
+    let (payload, rest) = usual_text(rest.strip_prefix(r#","payload":""#)?)?;
+    let (stream_sid, rest) = usual_text(rest.strip_prefix(r#"},"streamSid":""#)?)?;
+    (rest == "}").then_some(FromCarrier::Media {
+        stream_sid: Some(Cow::Borrowed(stream_sid)),
+        track: Track::Inbound,
+        chunk: Some(chunk),
+        timestamp_ms,
+        payload: Cow::Borrowed(payload),
+    })
+}
+
+/// Digits, as many as cannot overflow, their closing quotation mark, and what is behind it.
+fn usual_number(text: &str) -> Option<(u64, &str)> {
+    let (digits, rest) = text.split_once('"')?;
+    let is_short = (1..=18).contains(&digits.len());
+    if !is_short || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    Some((digits.bytes().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')), rest))
+}
+
+/// A text without escapes, its closing quotation mark, and what is behind it.
+fn usual_text(text: &str) -> Option<(&str, &str)> {
+    let (text, rest) = text.split_once('"')?;
+    let is_odd = text.bytes().fold(false, |odd, byte| odd | (byte == b'\\') | (byte < b' '));
+    (!is_odd).then_some((text, rest))
+}
+
+fn read_any(text: &str) -> Result<FromCarrier<'_>, ReadError> {
     let message = match parse::<Inbound<'_>>(text) {
         Ok(message) => message,
         // A message that we do not know owes us no shape: its `start` may be a date.
@@ -653,5 +698,51 @@ impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
         }
 
         deserializer.deserialize_map(PairsVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const USUAL: &str = r#"{"event":"media","sequenceNumber":"4","media":{"track":"inbound","chunk":"3","timestamp":"40","payload":"//79/w=="},"streamSid":"MZ1"}"#;
+
+    #[test]
+    fn what_twilio_sends_50_times_a_second_is_read_the_short_way() {
+        let mut written = String::new();
+        write_caller_media(&mut written, 4, "MZ1", 3, 40, &[0xFF, 0xFE, 0xFD, 0xFF]);
+        assert_eq!(written, USUAL);
+        let media = read_usual_media(USUAL);
+        assert!(media.is_some() && media == read_any(USUAL).ok(), "{media:?}");
+    }
+
+    proptest! {
+        /// One character of the usual message is another, is missing, or is there twice.
+        #[test]
+        fn the_short_way_reads_nothing_that_the_long_one_reads_otherwise(
+            at in 0..USUAL.len(), change in 0..3, with in prop::sample::select(
+                vec!['"', '\\', '0', '9', 'a', '}', '{', ',', ':', ' ', '\n', '\u{1}', 'ä', '-', '.'],
+            ),
+        ) {
+            let (before, after) = USUAL.split_at(at);
+            let text = match change {
+                0 => format!("{before}{with}{}", &after[1..]),
+                1 => format!("{before}{}", &after[1..]),
+                _ => format!("{before}{with}{after}"),
+            };
+            if let Some(media) = read_usual_media(&text) {
+                prop_assert_eq!(Ok(media), read_any(&text));
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_that_could_overflow_go_the_long_way() {
+        for digits in ["", "-1", "1234567890123456789", "99999999999999999999"] {
+            assert_eq!(usual_number(&format!("{digits}\"")), None, "{digits}");
+        }
+        assert_eq!(usual_number("123456789012345678\","), Some((123_456_789_012_345_678, ",")));
     }
 }

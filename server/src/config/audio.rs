@@ -17,6 +17,8 @@ pub struct Audio {
     pub music_mode: bool,
     /// Frames of 20 ms that have to be loud before any passes. 0: all pass.
     pub noise_gate_min_frames: u32,
+    /// Frames of 20 ms in one message to the model, 1 to 3.
+    pub append_frames: u32,
     pub vad: Vad,
     /// How loud speech has to be for [`Vad::Server`], 0 to 1.
     pub vad_threshold: f64,
@@ -46,6 +48,7 @@ impl Default for Audio {
             audio_guard: false,
             music_mode: false,
             noise_gate_min_frames: 0,
+            append_frames: 1,
             vad: Vad::Server,
             vad_threshold: 0.5,
             vad_eagerness: Eagerness::Medium,

@@ -400,6 +400,13 @@ pub(super) const AGENT: &[Group<Agent>] = &[
             )
             .fixed(NO_FILTERS),
             OfAgent::new(
+                "append_frames",
+                |a| &mut a.audio.append_frames,
+                "Frames of 20 ms that go to the model in one message. More cost less, and the model hears the caller \
+                 20 ms later for each.",
+            )
+            .within(1, 3),
+            OfAgent::new(
                 "vad",
                 |a| &mut a.audio.vad,
                 "How the model hears that a turn begins and ends: by loudness and silence (\"server\"), which is \

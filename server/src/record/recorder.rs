@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::fs::File;
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::timeline::{SETTLES_AFTER, Timeline};
@@ -45,6 +45,8 @@ enum Event {
 /// The call's end of it. Nothing here waits; dropping it finishes the recording.
 pub(crate) struct Recorder {
     events: mpsc::Sender<Event>,
+    /// Its end tells the writer that of the call: it does not wait for events, lest each frame wake it.
+    _ended: oneshot::Sender<()>,
     missed: u64,
 }
 
@@ -71,7 +73,8 @@ impl Recorder {
     /// no recording, if the stream never begins.
     pub(crate) fn new(path: PathBuf) -> (Self, impl Future<Output = io::Result<Option<Recorded>>> + Send + 'static) {
         let (events, inbox) = mpsc::channel(EVENTS_MAX);
-        (Recorder { events, missed: 0 }, write(path, inbox))
+        let (_ended, ended) = oneshot::channel();
+        (Recorder { events, _ended, missed: 0 }, write(path, inbox, ended))
     }
 
     pub(crate) fn started(&mut self, now: Instant) {
@@ -101,7 +104,11 @@ impl Recorder {
     }
 }
 
-async fn write(path: PathBuf, mut events: mpsc::Receiver<Event>) -> io::Result<Option<Recorded>> {
+async fn write(
+    path: PathBuf,
+    mut events: mpsc::Receiver<Event>,
+    mut ended: oneshot::Receiver<()>,
+) -> io::Result<Option<Recorded>> {
     let origin = loop {
         match events.recv().await {
             Some(Event::Started(origin)) => break origin,
@@ -117,21 +124,23 @@ async fn write(path: PathBuf, mut events: mpsc::Receiver<Event>) -> io::Result<O
     let mut settled = Vec::new();
     let mut next_write = origin + WRITE_EVERY;
     loop {
+        let over = timeout_at(next_write, &mut ended).await.is_ok();
         let now = Instant::now();
-        if now >= next_write {
-            timeline.settle(now - origin, &mut settled);
-            voices.hear(&settled);
-            append(&mut file, &mut settled).await?;
-            next_write = now + WRITE_EVERY;
+        while let Ok(event) = events.try_recv() {
+            match event {
+                Event::Started(_) => {}
+                Event::Caller { at, audio } => timeline.caller(at, &audio),
+                Event::Agent { at, audio } => timeline.agent(at, &audio),
+                Event::Cleared { at } => timeline.cleared(at),
+            }
         }
-        match timeout_at(next_write, events.recv()).await {
-            Err(_) => {}
-            Ok(None) => break,
-            Ok(Some(Event::Started(_))) => {}
-            Ok(Some(Event::Caller { at, audio })) => timeline.caller(at, &audio),
-            Ok(Some(Event::Agent { at, audio })) => timeline.agent(at, &audio),
-            Ok(Some(Event::Cleared { at })) => timeline.cleared(at),
+        if over {
+            break;
         }
+        timeline.settle(now - origin, &mut settled);
+        voices.hear(&settled);
+        append(&mut file, &mut settled).await?;
+        next_write = now + WRITE_EVERY;
     }
     timeline.finish(origin.elapsed(), &mut settled);
     voices.hear(&settled);
