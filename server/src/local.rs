@@ -220,6 +220,23 @@ fn read_flow(path: &Path) -> Result<Arc<Flow>> {
     Ok(Arc::new(Flow::read(&text).with_context(|| path.display().to_string())?))
 }
 
+fn folder_of(config: &Config) -> PathBuf {
+    config.voice_models.clone().unwrap_or_else(|| config.data.join(FOLDER))
+}
+
+/// Whether an agent's flow can be read and the weights are here; what was found.
+///
+/// # Errors
+/// If not.
+pub(crate) fn examine(config: &Config, agent: &Agent) -> Result<String> {
+    agent.model.flow.as_deref().map(read_flow).transpose()?;
+    let folder = folder_of(config);
+    if let Some(file) = models::files().find(|file| !folder.join(file.path).is_file()) {
+        anyhow::bail!("{} is missing", folder.join(file.path).display());
+    }
+    Ok(format!("its weights are in {}", folder.display()))
+}
+
 /// The embedded model beside a server. It ends with this.
 pub(crate) struct Local {
     account: OpenAi,
@@ -243,7 +260,7 @@ impl Local {
             flow.map(|flow| (agent.name.clone(), flow)).with_context(|| format!("agent `{}`", agent.name))
         };
         let flows = agents.iter().map(flow).collect::<Result<_>>()?;
-        let folder = config.voice_models.clone().unwrap_or_else(|| config.data.join(FOLDER));
+        let folder = folder_of(config);
         let weights = match Weights::open(&folder) {
             Ok(weights) => weights,
             Err(error @ ::voice::Error::Missing(_)) => {

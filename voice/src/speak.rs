@@ -63,10 +63,11 @@ impl Speaker {
         }
         let phonemes = self.pronouncer.phonemes(sentence)?;
         let mut samples = trimmed(self.synthesizer.say(&phonemes, speed)?);
-        level(&mut samples, spectrum::RATE);
         if rate == Rate::Telephone {
             samples = Resampler::convert(spectrum::RATE, rate.hz(), &samples);
         }
+        // Last, since the filter rings a little beyond what goes in.
+        level(&mut samples, rate.hz());
         let samples: Arc<[f32]> = samples.into();
         self.said.put(key, samples.clone());
         Ok(samples)

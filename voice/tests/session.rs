@@ -366,3 +366,19 @@ fn nonsense_is_refused_with_its_event_id() {
     assert_eq!(bench.error(json!({"type": "input_audio_buffer.append", "audio": huge})), "rate_limit_exceeded");
     assert_eq!(bench.error(json!({"type": "session.update", "session": {}})), "missing_required_parameter");
 }
+
+#[test]
+fn a_long_conversation_is_forgotten_from_its_beginning() {
+    let mut bench = Bench::new();
+    let item = |id: usize| {
+        let content = json!([{"type": "input_text", "text": "Hello"}]);
+        json!({"type": "message", "role": "user", "id": format!("i{id}"), "content": content})
+    };
+    for id in 0..450 {
+        bench.send(json!({"type": "conversation.item.create", "item": item(id)}));
+    }
+    assert_eq!(bench.error(json!({"type": "conversation.item.retrieve", "item_id": "i49"})), "item_not_found");
+    bench.events.clear();
+    bench.send(json!({"type": "conversation.item.retrieve", "item_id": "i50"}));
+    assert_eq!(bench.event("conversation.item.retrieved")["item"]["id"], "i50");
+}

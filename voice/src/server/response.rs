@@ -262,6 +262,7 @@ impl Session {
 
     fn begin_item(&mut self, active: &mut Active, item: Item, audio_ms: Option<u64>) {
         active.outputs.extend(item.id.clone());
+        self.make_room();
         let previous_item_id = self.conversation.last().and_then(|held| held.item.id.clone());
         self.conversation.push(Held { item: item.clone(), audio_ms, heard: None });
         let response_id = active.id.clone();

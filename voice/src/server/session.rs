@@ -499,15 +499,20 @@ impl Session {
 
     /// Puts an item at its place (the end, if `None`) and tells that it is there and complete.
     fn add(&mut self, held: Held, at: Option<usize>) {
-        if self.conversation.len() >= ITEMS_MAX {
-            self.conversation.remove(0);
-        }
-        let at = at.unwrap_or(self.conversation.len()).min(self.conversation.len());
+        let forgotten = self.make_room();
+        let at = at.map_or(self.conversation.len(), |at| at.saturating_sub(forgotten));
         let previous_item_id = at.checked_sub(1).and_then(|before| self.conversation[before].item.id.clone());
         let item = held.item.clone();
         self.conversation.insert(at, held);
         self.emit(ServerEvent::ItemAdded { previous_item_id: previous_item_id.clone(), item: item.clone() });
         self.emit(ServerEvent::ItemDone { previous_item_id, item });
+    }
+
+    /// Forgets the oldest items if there are too many; returns how many those were.
+    pub(super) fn make_room(&mut self) -> usize {
+        let forgotten = (self.conversation.len() + 1).saturating_sub(ITEMS_MAX);
+        self.conversation.drain(..forgotten);
+        forgotten
     }
 
     fn truncate(&mut self, item_id: String, content_index: u32, audio_end_ms: u32, event_id: Option<String>) {
