@@ -12,9 +12,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use voice::detect::{Hearing, Turn, TurnSettings, Turns};
+use voice::dialogue::{Dialogue, Flow, Reply};
 use voice::level::loudness;
 use voice::resample::Resampler;
+use voice::server::engine::Engine;
+use voice::server::session::{Out, Session};
 use voice::speak::{Rate, Said, sentences};
 use voice::{Weights, g2p};
 
@@ -188,4 +193,118 @@ fn recorded_prompts() {
     }
     print_rate("recorded prompts", &counts);
     ear.print_times();
+}
+
+/// Other words for the same: a flow of 12 intents, 36 spoken paraphrases that it was not given, by text and by ear.
+#[test]
+#[ignore = "a measurement"]
+fn paraphrases() {
+    let weights = Weights::open(&common::folder()).unwrap();
+    let mut ear = Ear::new(&weights);
+    let mut speaker = weights.speaker(Arc::new(Said::default())).unwrap();
+    let flow = Arc::new(Flow::read(include_str!("data/paraphrases.toml")).unwrap());
+    let understood = |text: &str| match Dialogue::new(flow.clone()).reply(text, &[]) {
+        Reply::Say(answer) => answer,
+        Reply::Call { name, .. } => name,
+    };
+    let again = understood("");
+    // Understood, asked again, taken for something else: as written, and as heard.
+    let mut counts = [[0; 3]; 2];
+    for line in include_str!("data/paraphrases.txt").lines() {
+        let (intent, text) = line.split_once(": ").unwrap();
+        let heard = ear.hear(&speaker.say(text, Rate::Telephone, 1.0).unwrap());
+        for (count, text) in counts.iter_mut().zip([text, heard.as_str()]) {
+            let answer = understood(text);
+            let column = if answer == intent {
+                0
+            } else if answer == again {
+                1
+            } else {
+                2
+            };
+            count[column] += 1;
+            if column > 0 {
+                println!("{intent}: {text:?} -> {answer}");
+            }
+        }
+    }
+    for (name, [right, again, wrong]) in ["as written", "as heard"].iter().zip(counts) {
+        println!("paraphrases {name}: {right} understood, {again} asked again, {wrong} taken for something else");
+    }
+}
+
+/// How long callers wait: sessions at once, without their sockets, each hearing a line in real time, from the line's last
+/// audible sample to the first of the answer's audio. The 500 ms of silence that end a turn are in it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn waiting() {
+    let weights = Weights::open(&common::folder()).unwrap();
+    let engine = Engine::start(&weights, 2, 8).unwrap();
+    let mut speaker = weights.speaker(Arc::new(Said::default())).unwrap();
+    let line = speaker.say("What are your opening hours?", Rate::Telephone, 1.0).unwrap();
+    // Until the last sample that is heard: a breath of silence follows it.
+    let audible = line.iter().rposition(|sample| sample.abs() > 0.01).unwrap() + 1;
+    let coded: Vec<u8> = line[..audible].iter().map(|sample| call::g711::encode((sample * 32_767.0) as i16)).collect();
+    for sessions in [1, 2, 4, 8] {
+        let mut callers = Vec::new();
+        for number in 0..sessions {
+            // Another answer for each, so that nothing was said before.
+            let answer = format!("We are open from nine to five, and this is answer {number} of {sessions}.");
+            let flow =
+                format!("[[intent]]\nname = 'a'\nexamples = ['what are your opening hours']\nanswer = '{answer}'\n");
+            let mut session = Session::new("m", "any", 0, Arc::new(Flow::read(&flow).unwrap()));
+            let audio =
+                r#"{"input": {"format": {"type": "audio/pcmu"}}, "output": {"format": {"type": "audio/pcmu"}}}"#;
+            session.receive(&format!(r#"{{"type":"session.update","session":{{"type":"realtime","audio":{audio}}}}}"#));
+            callers.push(tokio::spawn(caller(session, engine.clone(), coded.clone(), 97 * number)));
+        }
+        let mut waits = Vec::new();
+        for caller in callers {
+            waits.push(caller.await.unwrap().as_millis());
+        }
+        waits.sort_unstable();
+        println!(
+            "waiting, {sessions} at once: median {} ms, longest {} ms",
+            waits[waits.len() / 2],
+            waits[waits.len() - 1]
+        );
+    }
+}
+
+/// One caller in real time, who begins a little later than the one before.
+async fn caller(mut session: Session, engine: Engine, line: Vec<u8>, later_ms: u64) -> Duration {
+    let (results, mut found) = tokio::sync::mpsc::channel(16);
+    let lead = [0xFF; 4_000];
+    let audio: Vec<u8> = lead.into_iter().chain(line).collect();
+    let mut frames = audio.chunks(160);
+    let begin = tokio::time::Instant::now() + Duration::from_millis(later_ms);
+    let mut clock = tokio::time::interval_at(begin, Duration::from_millis(20));
+    let mut last_sample = None;
+    let patience = tokio::time::sleep(Duration::from_secs(60));
+    tokio::pin!(patience);
+    loop {
+        while let Some(out) = session.poll() {
+            match out {
+                Out::Work(work) => engine.ask(work, &results),
+                Out::Text(text) if text.contains("output_audio.delta") => {
+                    let last_sample: Instant = last_sample.expect("it was answered before it had spoken");
+                    return last_sample.elapsed();
+                }
+                Out::Text(_) => {}
+            }
+        }
+        tokio::select! {
+            _ = clock.tick() => {
+                let silence = [0xFF; 160];
+                let frame = frames.next();
+                if frame.is_none() && last_sample.is_none() {
+                    last_sample = Some(Instant::now());
+                }
+                let payload = STANDARD.encode(frame.unwrap_or(&silence));
+                session.receive(&format!(r#"{{"type":"input_audio_buffer.append","audio":"{payload}"}}"#));
+            }
+            Some(done) = found.recv() => session.found(done),
+            () = &mut patience => panic!("it was never answered"),
+        }
+    }
 }
