@@ -1,5 +1,7 @@
 //! An agent as the configuration describes it, and what a call needs to know of it.
 
+use std::path::PathBuf;
+
 use call::bridge::Clips;
 use call::config::CallConfig;
 use call::farewell::Language;
@@ -52,6 +54,8 @@ pub struct Model {
     /// As the vendor spells it; not checked, since vendors add models.
     pub name: String,
     pub voice: String,
+    /// What the embedded model answers. `None`: its manners only.
+    pub flow: Option<PathBuf>,
     /// The model that transcribes the caller.
     pub transcription: Option<String>,
     /// Of speech, 0.25 to 1.5.
@@ -95,6 +99,7 @@ impl Default for Agent {
                 provider: Provider::OpenAi,
                 name: "gpt-realtime-2.1".to_owned(),
                 voice: "marin".to_owned(),
+                flow: None,
                 transcription: None,
                 speed: None,
                 max_output_tokens: None,

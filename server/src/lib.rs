@@ -17,6 +17,8 @@ mod driver;
 mod fetch;
 mod http;
 pub mod init;
+#[cfg(feature = "voice")]
+pub mod local;
 pub mod log;
 mod meter;
 mod metrics;
@@ -118,6 +120,8 @@ impl Server {
                 "OTEL_EXPORTER_OTLP_ENDPOINT is set, but this build exports nothing: it lacks the feature otel"
             );
         }
+        #[cfg(feature = "voice")]
+        let local = local::Local::start(&config)?;
         let commands = Commands::new(client, config.twilio.clone(), Some(&public_url));
         let app = App {
             outbound: Outbound::new(calls.clone(), commands.clone(), config.outbound.clone(), &public_url),
@@ -130,6 +134,8 @@ impl Server {
             tls,
             draining: AtomicBool::new(false),
             instance: uuid::Uuid::now_v7().to_string(),
+            #[cfg(feature = "voice")]
+            local,
             config,
         };
         Ok(Server {

@@ -7,6 +7,8 @@ use clap::{Parser, Subcommand};
 use futures_util::{Stream, stream};
 #[cfg(target_os = "linux")]
 use patchcord::bench;
+#[cfg(feature = "voice")]
+use patchcord::local;
 use patchcord::{Config, check, config, demo, dial, init, log, replay};
 use tokio::net::TcpListener;
 
@@ -39,6 +41,12 @@ enum Command {
     #[cfg(target_os = "linux")]
     #[command(hide = true)]
     BenchRelay(bench::relay::Args),
+    /// The embedded model's weights: fetch them, look at them, check them.
+    #[cfg(feature = "voice")]
+    Models(local::ModelsArgs),
+    /// Run only the embedded model, as a server that speaks the Realtime protocol.
+    #[cfg(feature = "voice")]
+    Realtime(local::RealtimeArgs),
 }
 
 #[derive(clap::Args)]
@@ -64,6 +72,8 @@ async fn main() -> ExitCode {
         Command::Serve(_) | Command::Init(_) | Command::Replay(_) => None,
         #[cfg(target_os = "linux")]
         Command::Bench(_) | Command::BenchRelay(_) => Some("warn".to_owned()),
+        #[cfg(feature = "voice")]
+        Command::Models(_) | Command::Realtime(_) => Some("warn".to_owned()),
     };
     let done = match log::init(&|name| env(name).or_else(|| quiet.clone().filter(|_| name == "PATCHCORD_LOG"))) {
         Err(error) => Err(error),
@@ -71,7 +81,7 @@ async fn main() -> ExitCode {
             Command::Serve(args) => serve(args).await.map(|()| true),
             Command::Check(args) => Ok(check::run(args, &env).await),
             Command::Init(args) => init::run(&args).map(|()| true),
-            Command::Demo(args) => demo::run(args).await,
+            Command::Demo(args) => demo::run(args, &env).await,
             Command::Call(args) => dial::run(args, &env).await,
             Command::Replay(args) => replay::run(&args),
             // The runtime is not used: the load has a loop of its own, on cores of its own.
@@ -81,6 +91,10 @@ async fn main() -> ExitCode {
             }
             #[cfg(target_os = "linux")]
             Command::BenchRelay(args) => bench::relay::run(args).await.map(|()| true),
+            #[cfg(feature = "voice")]
+            Command::Models(args) => local::models(args, &env),
+            #[cfg(feature = "voice")]
+            Command::Realtime(args) => local::realtime(args, &env).await,
         },
     };
     match done {

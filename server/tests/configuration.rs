@@ -141,7 +141,7 @@ fn what_only_shows_together_is_reported_too() {
         [agents.b]
         default = true
         numbers = ["+15005550006"]
-        model = { provider = "local" }
+        model = { flow = "f.toml" }
         tools = [{ name = "book", url = "ftp://x" }]
     "#;
     let expected = [
@@ -150,7 +150,7 @@ fn what_only_shows_together_is_reported_too() {
         ":6: agents.a.language: `tlh` is not known",
         ":8: agents.b.default: `a` has it already",
         ":9: agents.b.numbers[0]: +15005550006 is answered by `a` already",
-        ":10: agents.b.model.provider: \"local\" is not in this build",
+        ":10: agents.b.model.flow: is for the embedded model only",
         ":11: agents.b.tools[0]: `description` is missing",
         ":11: agents.b.tools[0].url: `ftp://x` is not a URL",
     ];
@@ -307,13 +307,14 @@ fn wav(coding: u16, rate: u32, data: &[u8]) -> Vec<u8> {
 #[test]
 fn n12_every_setting_of_an_agent_does_something_and_every_limit_of_a_call_is_one() {
     /// What is no number, and something other than its default.
-    const OTHERS: [(&str, &str); 24] = [
+    const OTHERS: [(&str, &str); 25] = [
         ("instructions", "\"Be brief.\""),
         ("greeting", "\"Hello.\""),
         ("protect_greeting", "{ first_ms = 700 }"),
         ("language", "\"de-AT\""),
         ("farewell_languages", "[\"fr\"]"),
-        ("model.provider", ""),
+        ("model.provider", "\"local\""),
+        ("model.flow", "\"f.toml\"\nmodel.provider = \"local\""),
         ("model.name", "\"m\""),
         ("model.voice", "\"v\""),
         ("model.transcription", "\"t\""),

@@ -2,24 +2,49 @@
 //! programs that others wrote.
 #![allow(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
-#[test]
-fn the_demo_holds_a_call_and_leaves_it_behind() {
-    let out = tempfile::tempdir().unwrap();
+/// What a demo prints, that went well.
+fn demo(model: &str, weights: &Path, out: &Path) -> Value {
     let demo = Command::new(env!("CARGO_BIN_EXE_patchcord"))
-        .args(["demo", "--json", "--model", "fake", "--out"])
-        .arg(out.path())
+        .args(["demo", "--json", "--model", model, "--out"])
+        .arg(out)
+        .env("PATCHCORD_VOICE_MODELS", weights)
         .env_remove("PATCHCORD_LOG")
         .output()
         .unwrap();
     let (printed, logged) = (String::from_utf8_lossy(&demo.stdout), String::from_utf8_lossy(&demo.stderr));
     assert!(demo.status.success(), "{printed}\n{logged}");
     assert_eq!(logged, "", "a good call has nothing to warn about");
-    let told: Value = serde_json::from_str(&printed).unwrap();
+    serde_json::from_str(&printed).unwrap()
+}
+
+/// What it says follows from what it hears: nobody tells it the caller's lines.
+#[test]
+#[cfg(feature = "voice")]
+fn the_embedded_model_holds_the_call_too() {
+    let named = std::env::var_os("PATCHCORD_VOICE_MODELS").map(PathBuf::from);
+    let weights = named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.voice-models"));
+    if !voice::models::are_here(&weights) {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "there are no weights in {}", weights.display());
+        return println!("SKIPPED: no weights in {} (scripts/voice-models fetches them)", weights.display());
+    }
+    let out = tempfile::tempdir().unwrap();
+    let told = demo("local", &weights, out.path());
+    let checks = told["checks"].as_array().unwrap();
+    assert!(checks.len() == 6 && checks.iter().all(|check| check["ok"] == true), "{checks:#?}");
+    let transcript = std::fs::read_to_string(out.path().join("transcript.txt")).unwrap().to_lowercase();
+    assert!(transcript.contains("caller: go somewhere and do something"), "{transcript}");
+    assert!(transcript.contains("agent: 10 meters forward"), "{transcript}");
+}
+
+#[test]
+fn the_demo_holds_a_call_and_leaves_it_behind() {
+    let out = tempfile::tempdir().unwrap();
+    let told = demo("fake", Path::new("none"), out.path());
     let checks = told["checks"].as_array().unwrap();
     assert!(checks.len() >= 6 && checks.iter().all(|check| check["ok"] == true), "{checks:#?}");
     assert_eq!(told["call"]["ended_reason"], "goodbye");

@@ -56,6 +56,20 @@ impl Running {
 }
 
 #[tokio::test]
+#[cfg(feature = "voice")]
+async fn an_agent_whose_model_has_no_weights_answers_as_if_it_were_busy() {
+    let server = Running::start(|config| {
+        config.agents[0].model.provider = patchcord::agent::Provider::Local;
+        config.agents[0].busy =
+            Some(patchcord::answer::Answer::Say { text: "Nobody is here.".to_owned(), voice: None, language: None });
+    })
+    .await;
+    assert!(server.announce("CA1").await.contains("Nobody is here."));
+    // It serves all the same.
+    assert_eq!(server.get("/healthz").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_call_is_connected_to_a_stream_of_its_own() {
     let server = Running::start(|_| {}).await;
     let twiml = server.announce("CA1").await;

@@ -14,7 +14,7 @@ use reqwest::{Client, Response, StatusCode, Url};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{Finding, Report};
-use crate::agent::Agent;
+use crate::agent::{Agent, Provider};
 use crate::commands::Commands;
 use crate::config::Config;
 use crate::dial::local_url;
@@ -50,8 +50,29 @@ pub(super) async fn examine(config: &Config, report: &mut Report) {
     }
 }
 
+/// The embedded model has its weights, and its flow can be read.
+fn embedded(config: &Config, agent: &Agent) -> Finding {
+    #[cfg(feature = "voice")]
+    return match crate::local::examine(config, agent) {
+        Ok(what) => Finding::ok("model", format!("embedded for {}: {what}", agent.name)),
+        Err(error) => {
+            let next = "run `patchcord models pull`, or mend the flow that it names";
+            Finding::fail("model", format!("embedded for {}: {error:#}", agent.name), next)
+        }
+    };
+    #[cfg(not(feature = "voice"))]
+    {
+        let _ = config;
+        let what = format!("embedded for {}: this build lacks the feature voice", agent.name);
+        Finding::fail("model", what, "use provider = \"openai\"")
+    }
+}
+
 /// The model takes our session. Nothing is asked of it, so it costs nothing.
 async fn model(config: &Config, agent: &Agent, tls: std::sync::Arc<rustls::ClientConfig>) -> Finding {
+    if agent.model.provider == Provider::Local {
+        return embedded(config, agent);
+    }
     let name = format!("{} for {}", agent.model.name, agent.name);
     let host = config.openai.url.host_str().unwrap_or_default();
     let endpoint = match Endpoint::new(&config.openai, &agent.model.name, tls) {

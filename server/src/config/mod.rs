@@ -39,6 +39,8 @@ pub struct Config {
     pub public_url: Option<Url>,
     /// Folder of records and recordings.
     pub data: PathBuf,
+    /// Folder of the embedded model's weights. `None`: `voice-models` in the data folder.
+    pub voice_models: Option<PathBuf>,
     /// Key of the control API. `None`: it answers on loopback only.
     pub api_key: Option<Secret>,
     /// Calls at once (N9); one more is told that the line is busy. A core carries some 500 (docs), so this is safe on
@@ -188,6 +190,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             public_url: None,
             data: PathBuf::from("patchcord-data"),
+            voice_models: None,
             api_key: None,
             max_calls: 100,
             socket_backlog_max: 1 << 20,

@@ -43,6 +43,11 @@ pub(super) const SERVER: &[Setting<Config>] = &[
         "The database of records: `sqlite:FILE`. Unset: `patchcord.db` in the data folder.",
     ),
     Server::variable(
+        "PATCHCORD_VOICE_MODELS",
+        |c| &mut c.voice_models,
+        "Folder of the embedded model's weights. Unset: `voice-models` in the data folder.",
+    ),
+    Server::variable(
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         |c| &mut c.otlp_endpoint,
         "Where traces go by OTLP (HTTP, protobuf), as `http://collector:4318`: a span for each call, turn, response and \
@@ -282,11 +287,17 @@ pub(super) const AGENT: &[Group<Agent>] = &[
                     OfAgent::new(
                         "provider",
                         |a| &mut a.model.provider,
-                        "Who runs the model; \"local\" is not in this build.",
+                        "Who runs the model: \"openai\", or \"local\" for the embedded one, whose weights `patchcord models \
+                         pull` fetches.",
                     )
                     .starter(),
                     OfAgent::new("name", |a| &mut a.model.name, "As the vendor spells it.").starter(),
                     OfAgent::new("voice", |a| &mut a.model.voice, "As the vendor spells it.").starter(),
+                    OfAgent::new(
+                        "flow",
+                        |a| &mut a.model.flow,
+                        "What the embedded model answers: a TOML file (docs/voice.md). Without one, it knows its manners only.",
+                    ),
                     OfAgent::new(
                         "transcription",
                         |a| &mut a.model.transcription,

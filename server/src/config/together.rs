@@ -18,8 +18,12 @@ pub(super) fn agent(agent: &Agent) -> Vec<(&'static str, String)> {
     {
         wrong.push(("language", format!("`{language}` is not known; use a tag such as \"en\"")));
     }
-    if agent.model.provider == Provider::Local {
-        wrong.push(("model.provider", "\"local\" is not in this build; use \"openai\"".to_owned()));
+    if agent.model.provider == Provider::Local && cfg!(not(feature = "voice")) {
+        let what = "\"local\" is not in this build, which lacks the feature voice; use \"openai\"";
+        wrong.push(("model.provider", what.to_owned()));
+    }
+    if agent.model.flow.is_some() && agent.model.provider != Provider::Local {
+        wrong.push(("model.flow", "is for the embedded model only; set provider = \"local\"".to_owned()));
     }
     let mut tools = BTreeSet::from([call::END_CALL]);
     for tool in &agent.tools {

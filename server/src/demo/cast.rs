@@ -1,6 +1,6 @@
 //! Who plays in the demo: the carrier with its caller, the model, the tools, and how the server is told of them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::story::{Cue, Story, spoken};
-use crate::agent::{Agent, Tool};
+use crate::agent::{Agent, Model, Provider, Tool};
 use crate::config::{Config, OpenAi, Secret, Twilio, Verify};
 
 /// Agent speech of this length is the reply to what was said, and not the end of what was interrupted.
@@ -33,7 +33,9 @@ const MODEL_KEY: &str = "demo";
 pub struct Cast {
     pub story: &'static Story,
     pub carrier: FakeTwilio,
-    pub model: ModelServer,
+    /// `None`: the embedded model, whose weights are in [`voice`](Cast::voice).
+    pub model: Option<ModelServer>,
+    voice: Option<PathBuf>,
     pub caller: Vec<CallerStep>,
     /// The caller's side is somebody's own recording, of which the story knows nothing.
     pub is_improvised: bool,
@@ -41,13 +43,19 @@ pub struct Cast {
 }
 
 impl Cast {
-    pub async fn gather(story: &'static Story, own_caller: Option<Vec<u8>>) -> Result<Cast> {
+    /// `voice`: the folder of the embedded model's weights, if it is to be the model.
+    pub async fn gather(story: &'static Story, own_caller: Option<Vec<u8>>, voice: Option<PathBuf>) -> Result<Cast> {
         let carrier = FakeTwilio::start(Settings::default()).await.context("the simulated carrier cannot start")?;
-        let script = script(story);
-        let model = ModelServer::start(MODEL_KEY, move |opening| {
-            FakeModel::new(&format!("demo{}", opening.number), script.clone(), Behaviour::default())
-        });
-        let model = model.await.context("the simulated model cannot start")?;
+        let model = match &voice {
+            Some(_) => None,
+            None => {
+                let script = script(story);
+                let model = ModelServer::start(MODEL_KEY, move |opening| {
+                    FakeModel::new(&format!("demo{}", opening.number), script.clone(), Behaviour::default())
+                });
+                Some(model.await.context("the simulated model cannot start")?)
+            }
+        };
         let tools = Tools::start(story).await.context("the demo's tools cannot start")?;
         let is_improvised = own_caller.is_some();
         let caller = match own_caller {
@@ -59,7 +67,7 @@ impl Cast {
             ],
             None => caller(story)?,
         };
-        Ok(Cast { story, carrier, model, caller, is_improvised, tools })
+        Ok(Cast { story, carrier, model, voice, caller, is_improvised, tools })
     }
 
     /// How long the call will last, about.
@@ -88,14 +96,22 @@ impl Cast {
     }
 
     /// The server's configuration: the real one, with the cast's addresses in it.
-    pub fn config(&self, data: &Path) -> Config {
+    pub fn config(&self, data: &Path) -> Result<Config> {
+        let flow = data.join("flow.toml");
+        std::fs::write(&flow, self.story.flow).context("the flow cannot be written")?;
         let defaults = Config::default();
         let known = |url: String| url.parse().unwrap_or_else(|_| defaults.openai.url.clone());
         let settings = Settings::default();
-        Config {
+        let defaults_of_agent = Agent::default();
+        let model = match &self.voice {
+            Some(_) => Model { provider: Provider::Local, flow: Some(flow), ..defaults_of_agent.model.clone() },
+            None => defaults_of_agent.model.clone(),
+        };
+        Ok(Config {
             data: data.to_owned(),
+            voice_models: self.voice.clone(),
             openai: OpenAi {
-                url: known(self.model.url()),
+                url: self.model.as_ref().map_or_else(|| defaults.openai.url.clone(), |model| known(model.url())),
                 key: Some(Secret::new(MODEL_KEY)),
                 ..defaults.openai.clone()
             },
@@ -114,10 +130,11 @@ impl Cast {
                 // Nobody's secrets are in it, and the picture shows its words.
                 trace: Some(Words::Full),
                 tools: self.story.tools.iter().map(|tool| self.tools.tool(tool)).collect(),
-                ..Agent::default()
+                model,
+                ..defaults_of_agent
             }],
             ..defaults
-        }
+        })
     }
 }
 

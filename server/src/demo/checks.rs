@@ -21,6 +21,12 @@ const TOLERANCE_MS: u32 = 80;
 /// From the last sample of the goodbye to the end of the call.
 const HANG_UP_MAX: Duration = Duration::from_secs(1);
 
+/// Of the embedded model's answers, on a machine that may have other things to do.
+const WAIT_MAX: Duration = Duration::from_secs(4);
+
+/// A sample that is heard (16 bits, -36 dBFS).
+const LOUD: u16 = 500;
+
 pub struct Check {
     pub what: &'static str,
     /// What was found, either way.
@@ -32,7 +38,8 @@ pub fn of(cast: &Cast, report: &CallReport, record: &CallRecord, left: &Left) ->
         let what = format!("the carrier had no media stream: {:?}", report.problems);
         return vec![Check { what: "the call was answered", result: Err(what) }];
     };
-    let sessions = cast.model.sessions();
+    let Some(model) = &cast.model else { return of_the_embedded(cast, stream, record, left) };
+    let sessions = model.sessions();
     let Some(session) = sessions.first() else {
         return vec![Check { what: "the model was reached", result: Err("nobody connected to it".to_owned()) }];
     };
@@ -53,6 +60,77 @@ pub fn of(cast: &Cast, report: &CallReport, record: &CallRecord, left: &Left) ->
         );
     }
     checks
+}
+
+/// Nobody can look into the embedded model, so its call is judged by what was recorded.
+fn of_the_embedded(cast: &Cast, stream: &StreamReport, record: &CallRecord, left: &Left) -> Vec<Check> {
+    let mut checks = vec![
+        Check { what: "the record counts what the carrier sent", result: counted(stream, record) },
+        Check { what: "the trace gives the same call again", result: replayed(left) },
+    ];
+    if !cast.is_improvised {
+        let story = [
+            Check { what: "the conversation went as it should", result: told(cast, record) },
+            Check { what: "the answers follow from what was heard", result: understood(cast, record) },
+            Check { what: "no answer came late", result: answered_in_time(cast, record, left) },
+            Check { what: "the goodbye was heard, then hung up", result: hung_up_after_goodbye(record, left) },
+        ];
+        checks.splice(0..0, story);
+    }
+    checks
+}
+
+/// What the caller said is in the transcript, and what was asked for by it in the last answer.
+fn understood(cast: &Cast, record: &CallRecord) -> Result<String, String> {
+    let said =
+        |who: Who| record.summary.turns.iter().filter(move |turn| turn.who == who).map(|turn| turn.text.as_str());
+    let heard: Vec<&str> = said(Who::Caller).collect();
+    let last = said(Who::Agent).next_back().unwrap_or_default();
+    let digits: String = last.chars().filter(char::is_ascii_digit).collect();
+    let mission = cast.story.exchanges.iter().filter_map(|exchange| exchange.tool.as_ref()).next_back();
+    match mission {
+        Some(mission) if !digits.is_empty() && mission.arguments.contains(&digits) => {
+            Ok(format!("\"{}\"", heard.join("\", \"")))
+        }
+        _ => Err(format!("heard {heard:?}, and answered {last:?}")),
+    }
+}
+
+/// From the caller's last loud sample to the agent's first after it, by the recording.
+fn answered_in_time(cast: &Cast, record: &CallRecord, left: &Left) -> Result<String, String> {
+    let loud =
+        |samples: &[u8], at: usize| samples.get(at).is_some_and(|&byte| call::g711::decode(byte).unsigned_abs() > LOUD);
+    let (caller, agent) = (&left.recording.left, &left.recording.right);
+    let turns = &record.summary.turns;
+    let mut waits = Vec::new();
+    for pair in turns.windows(2).filter(|pair| pair[0].who == Who::Caller && pair[1].who == Who::Agent) {
+        // Turns are told with the silence around them; the samples are what was heard.
+        let answer_begins = (pair[1].start_ms as usize * 8..agent.len()).find(|&at| loud(agent, at));
+        let Some(begins) = answer_begins else { return Err("an answer was not heard".to_owned()) };
+        let Some(ended) = (0..begins).rev().find(|&at| loud(caller, at)) else {
+            return Err("the caller was not heard".to_owned());
+        };
+        waits.push((begins - ended) / 8);
+    }
+    let listed = waits.iter().map(|ms| format!("{ms}")).collect::<Vec<_>>().join(", ");
+    if waits.len() != cast.story.exchanges.len() || waits.iter().any(|&ms| ms > WAIT_MAX.as_millis() as usize) {
+        return Err(format!("after {listed} ms"));
+    }
+    Ok(format!("{listed} ms after the caller's last sound"))
+}
+
+fn hung_up_after_goodbye(record: &CallRecord, left: &Left) -> Result<String, String> {
+    if record.ended_reason != EndReason::Goodbye {
+        return Err(format!("the call ended otherwise: {:?}", record.ended_reason));
+    }
+    let agent = &left.recording.right;
+    let last = agent.iter().rposition(|&byte| call::g711::decode(byte).unsigned_abs() > LOUD);
+    let last = last.ok_or("the agent was not heard")?;
+    let after = Duration::from_micros(125 * (agent.len() - last) as u64);
+    if after > HANG_UP_MAX + HANG_UP_MAX {
+        return Err(format!("{} ms after its last sound", after.as_millis()));
+    }
+    Ok(format!("{} ms after its last sound", after.as_millis()))
 }
 
 fn told(cast: &Cast, record: &CallRecord) -> Result<String, String> {

@@ -36,8 +36,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub caller: Option<PathBuf>,
     /// The model to talk to.
-    #[arg(long)]
-    pub model: Option<Model>,
+    #[arg(long, default_value = Model::DEFAULT)]
+    pub model: Model,
     /// Print what others may parse.
     #[arg(long)]
     pub json: bool,
@@ -45,8 +45,15 @@ pub struct Args {
 
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Model {
-    /// One that plays a script, and needs nothing. The only one so far.
+    /// The embedded one: it listens and speaks. Its weights are fetched once (82 MB, by pip).
+    #[cfg(feature = "voice")]
+    Local,
+    /// One that plays a script, hums its words, and needs nothing.
     Fake,
+}
+
+impl Model {
+    const DEFAULT: &str = if cfg!(feature = "voice") { "local" } else { "fake" };
 }
 
 /// How long everything may take after the caller's side is over.
@@ -62,7 +69,7 @@ const FILES: [&str; 4] = ["recording.wav", "transcript.txt", "call.json", "call.
 ///
 /// # Errors
 /// If the call could not be made, or its files could not be left.
-pub async fn run(args: Args) -> Result<bool> {
+pub async fn run(args: Args, env: &dyn Fn(&str) -> Option<String>) -> Result<bool> {
     let own_caller = match &args.caller {
         None => None,
         Some(path) => {
@@ -74,9 +81,20 @@ pub async fn run(args: Args) -> Result<bool> {
     std::fs::create_dir_all(&args.out).with_context(|| format!("{}: cannot make this folder", args.out.display()))?;
     let data = tempfile::Builder::new().prefix(".call-").tempdir_in(&args.out).context("no temporary folder")?;
 
-    let cast = Cast::gather(&STORY, own_caller).await?;
+    let voice = match args.model {
+        #[cfg(feature = "voice")]
+        Model::Local => {
+            let folder = crate::local::folder(None, env);
+            crate::local::pull_if_needed(&folder)?;
+            Some(std::path::absolute(folder).context("the weights' folder")?)
+        }
+        Model::Fake => None,
+    };
+    #[cfg(not(feature = "voice"))]
+    let _ = env;
+    let cast = Cast::gather(&STORY, own_caller, voice).await?;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no free port on loopback")?;
-    let server = Server::new(cast.config(data.path()), listener)?;
+    let server = Server::new(cast.config(data.path())?, listener)?;
     let calls = server.calls();
     let base = format!("http://{}", server.address());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -87,7 +105,7 @@ pub async fn run(args: Args) -> Result<bool> {
 
     let watching = (!args.json).then(|| tokio::spawn(show::conversation(calls.watch())));
     if !args.json {
-        show::opening(cast.length());
+        show::opening(cast.length(), args.model);
     }
     let options = CallOptions { limit: cast.length() + PATIENCE, ..CallOptions::default() };
     let report = cast.carrier.call(&base, cast::CALLER, cast::CALLED, cast.caller.clone(), options).await;
@@ -97,7 +115,7 @@ pub async fn run(args: Args) -> Result<bool> {
     server.await.context("the server panicked")??;
     drop(watching);
 
-    let left = leave_files(&args.out, &calls, &record)?;
+    let left = leave_files(&args.out, &calls, &record, args.model)?;
     let checks = checks::of(&cast, &report, &record, &left);
     let good = checks.iter().all(|check| check.result.is_ok());
     if args.json {
@@ -116,7 +134,7 @@ pub(crate) struct Left {
     pub recording: wav::Stereo,
 }
 
-fn leave_files(out: &Path, calls: &Calls, record: &Arc<CallRecord>) -> Result<Left> {
+fn leave_files(out: &Path, calls: &Calls, record: &Arc<CallRecord>, model: Model) -> Result<Left> {
     let folder = calls.folder(record.facts.id);
     for name in FILES {
         std::fs::rename(folder.join(name), out.join(name)).with_context(|| format!("the call left no {name}"))?;
@@ -125,7 +143,15 @@ fn leave_files(out: &Path, calls: &Calls, record: &Arc<CallRecord>) -> Result<Le
     let trace = Trace::read(&trace_text).context("call.trace")?;
     let recording = wav::read_recording(&std::fs::read(out.join("recording.wav")).context("recording.wav")?)?;
     ensure!(!recording.left.is_empty(), "the recording is empty");
-    let subtitle = "Simulated carrier and model, recorded human caller; everything between them is the real server.";
+    let subtitle = match model {
+        #[cfg(feature = "voice")]
+        Model::Local => {
+            "Simulated carrier, recorded human caller, embedded model; everything between them is the real server."
+        }
+        Model::Fake => {
+            "Simulated carrier and model, recorded human caller; everything between them is the real server."
+        }
+    };
     let title = "A call through Patchcord".to_owned();
     let picture = timeline::picture(title, subtitle.to_owned(), &trace, &record.summary.turns, &recording);
     let svg = picture::svg(&picture);

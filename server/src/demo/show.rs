@@ -8,6 +8,7 @@ use call::summary::{Turn, Who};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::Model;
 use super::checks::Check;
 use crate::{CallEvent, Happening};
 
@@ -17,10 +18,19 @@ const WIDTH: usize = 80;
 /// Columns before what is said.
 const INDENT: usize = 19;
 
-pub fn opening(length: Duration) {
+pub fn opening(length: Duration, model: Model) {
     println!("One phone call through Patchcord, on this machine, in about {} seconds.", length.as_secs());
-    println!("The caller is a recorded human voice. The agent's model is simulated: it has a");
-    println!("script and hums its words, since there is no speech synthesis yet.");
+    match model {
+        #[cfg(feature = "voice")]
+        Model::Local => {
+            println!("The caller is a recorded human voice. The agent is the embedded model: it hears");
+            println!("the caller, and answers by a flow of three intents.");
+        }
+        Model::Fake => {
+            println!("The caller is a recorded human voice. The agent's model is simulated: it has a");
+            println!("script and hums its words.");
+        }
+    }
     println!();
 }
 

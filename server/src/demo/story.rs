@@ -13,6 +13,8 @@ use super::wav;
 pub struct Story {
     /// What the agent is told it is.
     pub instructions: &'static str,
+    /// What the embedded model answers: the same as below, by what it hears.
+    pub flow: &'static str,
     /// Said by the agent as soon as the call stands.
     pub greeting: &'static str,
     pub tools: &'static [Tool],
@@ -75,6 +77,7 @@ pub struct ToolUse {
 pub const STORY: Story = Story {
     instructions: "You are Ada, who dispatches a rover over the telephone. Be brief. Drive it as the caller says, or let it explore \
                    by itself under the caller's mission code; then say goodbye.",
+    flow: include_str!("../../assets/demo/flow.toml"),
     greeting: "Rover dispatch, this is Ada. Where should it go?",
     tools: &[
         Tool {

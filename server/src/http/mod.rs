@@ -23,9 +23,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use reqwest::Url;
 
+use crate::agent::{Agent, Provider};
 use crate::calls::Calls;
 use crate::commands::Commands;
-use crate::config::Config;
+use crate::config::{Config, OpenAi};
 use crate::fetch::Fetcher;
 use crate::outbound::Outbound;
 use crate::store::Store;
@@ -57,6 +58,23 @@ pub(crate) struct App {
     pub draining: AtomicBool,
     /// Of [`INSTANCE`]: means nothing, and is another after each start.
     pub instance: String,
+    /// The embedded model, if an agent wants it and its weights are here.
+    #[cfg(feature = "voice")]
+    pub local: Option<crate::local::Local>,
+}
+
+impl App {
+    /// Whose account an agent's model is reached by, and the model's name there. `None`: it is the embedded one, and that
+    /// is not here.
+    pub fn model_of<'a>(&'a self, agent: &'a Agent) -> Option<(&'a OpenAi, &'a str)> {
+        match agent.model.provider {
+            Provider::OpenAi => Some((&self.config.openai, &agent.model.name)),
+            #[cfg(feature = "voice")]
+            Provider::Local => self.local.as_ref().map(|local| (local.account(), agent.name.as_str())),
+            #[cfg(not(feature = "voice"))]
+            Provider::Local => None,
+        }
+    }
 }
 
 /// What answers at a path, and to whom.

@@ -87,7 +87,14 @@ fn answered(app: &App, token: &str, call_sid: &str, form: &Form) -> Result<Respo
 
 /// Whoever dialled: the call is admitted, its driver runs, the carrier is told to connect its stream.
 fn begin(app: &App, facts: CallFacts, agent: Agent, on_machine: OnMachine, form: &Form) -> Result<Response, Problem> {
-    let model = Endpoint::new(&app.config.openai, &agent.model.name, app.tls.clone()).map_err(our_fault)?;
+    let Some((account, name)) = app.model_of(&agent) else {
+        tracing::error!(
+            agent = agent.name,
+            "a caller got no agent: the embedded model has no weights; run `patchcord models pull`"
+        );
+        return Ok(twiml::answer(twiml::instead(agent.busy.as_ref().unwrap_or(&app.config.twilio.busy))));
+    };
+    let model = Endpoint::new(account, name, app.tls.clone()).map_err(our_fault)?;
     let id = facts.id;
     let announcement = Announcement { facts, delivery: form.delivery.clone(), agent_calls_max: agent.max_calls };
     let busy = || {

@@ -52,6 +52,28 @@ pub fn literal_text(instructions: &str) -> Option<&str> {
     instructions.strip_prefix(LITERALLY)?.strip_suffix('"')
 }
 
+/// What a response is asked for by instructions that we wrote. For whoever plays the model without understanding
+/// instructions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asked<'a> {
+    /// To say this, word for word.
+    Say(&'a str),
+    /// To ask whether the caller is still there.
+    IfStillThere,
+    /// To say goodbye.
+    Goodbye,
+}
+
+impl Asked<'_> {
+    /// `None`: these instructions are somebody else's.
+    pub fn read(instructions: &str) -> Option<Asked<'_>> {
+        let whole = |ending: &str| instructions.ends_with(ending).then_some(());
+        let say = literal_text(instructions).map(Asked::Say);
+        say.or_else(|| whole(ASK_IF_THERE).map(|()| Asked::IfStillThere))
+            .or_else(|| whole(SAY_GOODBYE).map(|()| Asked::Goodbye))
+    }
+}
+
 impl Realtime {
     /// Appends the client event that carries out `output` to `out`. Returns false, and writes nothing, if there is
     /// nothing to send: what it is about belongs to a session that is gone, or is long forgotten.

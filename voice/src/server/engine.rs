@@ -1,0 +1,192 @@
+//! Inference, away from everything that must not wait: threads of lower priority, fed by bounded queues.
+//!
+//! One thread hears: the speech detector is quick, and has to keep up with all callers. The others recognise and speak,
+//! which takes up to a few hundred milliseconds a turn. Whoever asks is told through a channel of their own, and never waits.
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::mpsc;
+
+use crate::detect::{Detector, Hearing};
+use crate::error::Result;
+use crate::recognise::{self, Recogniser};
+use crate::resample::Resampler;
+use crate::speak::{Rate, Said, Speaker};
+use crate::weights::Weights;
+
+/// Something to be found out for a session.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Work {
+    /// The session's own name for it.
+    pub id: u64,
+    pub what: What,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum What {
+    /// How likely is speech in each step of this audio (8 kHz, ±1)?
+    Detect { hearing: Box<Hearing>, samples: Vec<f32> },
+    /// What was said in this audio (8 kHz, ±1)?
+    Recognise {
+        samples: Vec<f32>,
+        /// Nobody has looked yet whether it is speech at all.
+        unchecked: bool,
+    },
+    /// How does this sentence sound?
+    Speak { sentence: String, rate: Rate, speed: f32 },
+}
+
+/// What was found out.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Done {
+    pub id: u64,
+    pub found: std::result::Result<Found, String>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum Found {
+    Speech {
+        hearing: Box<Hearing>,
+        probabilities: Vec<f32>,
+    },
+    Text(String),
+    /// ±1, at the rate that was asked for.
+    Sound(Arc<[f32]>),
+}
+
+/// Where a session's results go. A session has only a few things under way at a time; its queue is larger than that.
+pub type Results = mpsc::Sender<Done>;
+
+type Job = (Work, Results);
+
+/// The threads. They end when all clones of this are gone.
+#[derive(Clone)]
+pub struct Engine {
+    hearing: SyncSender<Job>,
+    turns: SyncSender<Job>,
+}
+
+/// Speech that a probability of less is none of, when nobody has looked before.
+const SPEECH: f32 = 0.5;
+
+/// Steps of speech below which there is nothing to recognise: 96 ms.
+const SPEECH_STEPS: usize = 3;
+
+impl Engine {
+    /// Loads the models and starts `workers` threads for recognition and speech, and one for hearing. `sessions` is how
+    /// many there will be at once; the queues have room for what those can ask.
+    ///
+    /// # Errors
+    /// If a model is missing or damaged.
+    pub fn start(weights: &Weights, workers: usize, sessions: usize) -> Result<Engine> {
+        let room = 4 * sessions.max(1);
+        let (hearing, heard) = sync_channel(room);
+        let (turns, taken) = sync_channel(room);
+        let mut detector = weights.detector()?;
+        thread("voice-hear", move || {
+            while let Ok((work, results)) = heard.recv() {
+                answer(work, &results, |what| detect(&mut detector, what));
+            }
+        });
+        let said = Arc::new(Said::default());
+        let taken: Arc<Mutex<Receiver<Job>>> = Arc::new(Mutex::new(taken));
+        for _ in 0..workers.max(1) {
+            let mut worker = Worker {
+                detector: weights.detector()?,
+                recogniser: weights.recogniser()?,
+                speaker: weights.speaker(said.clone())?,
+            };
+            let taken = taken.clone();
+            thread("voice-turn", move || {
+                loop {
+                    // Whoever has the lock waits for the next job; the others wait for the lock.
+                    let job = taken.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok((work, results)) = job else { break };
+                    answer(work, &results, |what| worker.turn(what));
+                }
+            });
+        }
+        Ok(Engine { hearing, turns })
+    }
+
+    /// Has something found out. If there is no room, the answer says so at once.
+    pub fn ask(&self, work: Work, results: &Results) {
+        let queue = match work.what {
+            What::Detect { .. } => &self.hearing,
+            What::Recognise { .. } | What::Speak { .. } => &self.turns,
+        };
+        if let Err(TrySendError::Full((work, _)) | TrySendError::Disconnected((work, _))) =
+            queue.try_send((work, results.clone()))
+        {
+            // A session that is not there any more needs no answer.
+            let _ = results.try_send(Done { id: work.id, found: Err("the machine has more to do than it can".into()) });
+        }
+    }
+}
+
+fn answer(work: Work, results: &Results, find: impl FnOnce(What) -> Result<Found>) {
+    if results.is_closed() {
+        return;
+    }
+    let found = find(work.what).map_err(|error| error.to_string());
+    if let Err(error) = &found {
+        tracing::error!(%error, "inference failed");
+    }
+    let _ = results.try_send(Done { id: work.id, found });
+}
+
+struct Worker {
+    detector: Detector,
+    recogniser: Recogniser,
+    speaker: Speaker,
+}
+
+impl Worker {
+    fn turn(&mut self, what: What) -> Result<Found> {
+        match what {
+            What::Detect { .. } => detect(&mut self.detector, what),
+            What::Recognise { samples, unchecked } => {
+                if unchecked && !self.has_speech(&samples)? {
+                    return Ok(Found::Text(String::new()));
+                }
+                let wide = Resampler::convert(Rate::Telephone.hz(), recognise::RATE, &samples);
+                self.recogniser.recognise(&wide).map(Found::Text)
+            }
+            What::Speak { sentence, rate, speed } => self.speaker.say(&sentence, rate, speed).map(Found::Sound),
+        }
+    }
+
+    fn has_speech(&mut self, samples: &[f32]) -> Result<bool> {
+        let mut probabilities = Vec::new();
+        self.detector.hear(&mut Hearing::default(), samples, &mut probabilities)?;
+        Ok(probabilities.iter().filter(|&&probability| probability >= SPEECH).count() >= SPEECH_STEPS)
+    }
+}
+
+fn detect(detector: &mut Detector, what: What) -> Result<Found> {
+    let What::Detect { mut hearing, samples } = what else { return Ok(Found::Text(String::new())) };
+    let mut probabilities = Vec::new();
+    detector.hear(&mut hearing, &samples, &mut probabilities)?;
+    Ok(Found::Speech { hearing, probabilities })
+}
+
+/// A thread that gives way to those who carry calls.
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) {
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        lower_priority();
+        work();
+    });
+    if let Err(error) = started {
+        tracing::error!(%error, name, "no thread");
+    }
+}
+
+/// Under Linux, a process's nice value is its calling thread's.
+fn lower_priority() {
+    const NICE: i32 = 10;
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!(%error, "inference runs at the priority of everything else");
+    }
+}

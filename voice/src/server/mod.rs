@@ -1,0 +1,198 @@
+//! A server that speaks the Realtime protocol, generally available shape, over WebSockets: clients cannot tell by the
+//! protocol that what answers is on their own machine.
+//!
+//! <https://platform.openai.com/docs/guides/realtime-websocket>
+
+pub mod engine;
+mod response;
+pub mod session;
+mod settings;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::http::StatusCode;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
+
+use crate::dialogue::Flow;
+use engine::{Done, Engine};
+use session::{Out, Session};
+
+/// What a server offers.
+pub struct Offer {
+    /// What the models say; the `model` of a client's URL is the key.
+    pub flows: BTreeMap<String, Arc<Flow>>,
+    /// For every other `model`. `None`: there is no other (404).
+    pub otherwise: Option<Arc<Flow>>,
+    /// What clients have to show as `Authorization: Bearer`. `None`: anything.
+    pub key: Option<String>,
+    /// Sessions at once; one more is refused (429).
+    pub sessions_max: usize,
+}
+
+/// From a connection to its handshake.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
+/// A client that takes no message for this long is gone.
+const WRITE_MAX: Duration = Duration::from_secs(10);
+
+/// A session ends after this, as with the vendor.
+const SESSION_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// A minute of PCM in base64 is under 4 MB; the vendor's clients append pieces of at most 15 MB.
+const MESSAGE_MAX: usize = 16 << 20;
+
+/// Results that one session can have outstanding: see [`session`].
+const RESULTS_MAX: usize = 16;
+
+/// Connections that are neither refused nor admitted yet.
+const CONNECTIONS_SPARE: usize = 32;
+
+/// Serves on `listener` until it breaks or the future is dropped.
+pub async fn serve(listener: TcpListener, engine: Engine, offer: Offer) -> std::io::Result<()> {
+    let door =
+        Arc::new(Door { free: Arc::new(Semaphore::new(offer.sessions_max)), offer, engine, opened: AtomicU64::new(0) });
+    let mut connections = JoinSet::new();
+    loop {
+        // What has ended makes room.
+        while connections.try_join_next().is_some() {}
+        let full = connections.len() >= door.offer.sessions_max + CONNECTIONS_SPARE;
+        tokio::select! {
+            accepted = listener.accept(), if !full => match accepted {
+                Ok((stream, peer)) => {
+                    connections.spawn(connection(stream, peer, door.clone()));
+                }
+                Err(error) => {
+                    // Of one connection, or of all: out of files, say.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+            Some(_) = connections.join_next(), if full => {}
+        }
+    }
+}
+
+struct Door {
+    offer: Offer,
+    engine: Engine,
+    free: Arc<Semaphore>,
+    opened: AtomicU64,
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, door: Arc<Door>) {
+    // Events are small and each is waited for.
+    let _ = stream.set_nodelay(true);
+    let mut admitted = None;
+    // The refusal is as large as the library makes it.
+    #[allow(clippy::result_large_err)]
+    let check = |request: &Request, response: Response| {
+        let (model, flow) = asked_for(request, &door.offer)?;
+        let place = door.free.clone().try_acquire_owned().map_err(|_| {
+            refusal(
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limit_exceeded",
+                "There are as many sessions as this machine can hold.",
+            )
+        })?;
+        admitted = Some((model, flow, place));
+        Ok(response)
+    };
+    let config = WebSocketConfig::default()
+        .read_buffer_size(16 << 10)
+        .max_message_size(Some(MESSAGE_MAX))
+        .max_frame_size(Some(MESSAGE_MAX));
+    let handshake = accept_hdr_async_with_config(stream, check, Some(config));
+    let socket = match tokio::time::timeout(HANDSHAKE_MAX, handshake).await {
+        Ok(Ok(socket)) => socket,
+        Ok(Err(error)) => return tracing::debug!(%peer, %error, "no session"),
+        Err(_) => return tracing::debug!(%peer, "no handshake in time"),
+    };
+    let Some((model, flow, place)) = admitted else { return };
+    let number = door.opened.fetch_add(1, Ordering::Relaxed) + 1;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let name = format!("{:x}{number:04x}", now.as_millis() & 0xffff_ffff);
+    let session = Session::new(&name, &model, (now + SESSION_MAX).as_secs(), flow);
+    tracing::debug!(%peer, model, session = name, "session opened");
+    run(socket, session, &door.engine).await;
+    drop(place);
+}
+
+/// Carries one session until either side ends it.
+async fn run(mut socket: WebSocketStream<TcpStream>, mut session: Session, engine: &Engine) {
+    let (results, mut found) = mpsc::channel::<Done>(RESULTS_MAX);
+    let over = tokio::time::sleep(SESSION_MAX);
+    tokio::pin!(over);
+    loop {
+        while let Some(out) = session.poll() {
+            match out {
+                Out::Work(work) => engine.ask(work, &results),
+                Out::Text(text) => match tokio::time::timeout(WRITE_MAX, socket.send(Message::text(text))).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) | Err(_) => return,
+                },
+            }
+        }
+        tokio::select! {
+            message = socket.next() => match message {
+                Some(Ok(Message::Text(text))) => session.receive(&text),
+                // Pings are answered by the library.
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Binary(_) | Message::Frame(_))) => {}
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+            },
+            Some(done) = found.recv() => session.found(done),
+            () = &mut over => {
+                session.expire();
+                while let Some(Out::Text(text)) = session.poll() {
+                    let _ = tokio::time::timeout(WRITE_MAX, socket.send(Message::text(text))).await;
+                }
+                let frame = CloseFrame { code: CloseCode::Away, reason: "".into() };
+                let _ = tokio::time::timeout(WRITE_MAX, socket.close(Some(frame))).await;
+                return;
+            }
+        }
+    }
+}
+
+/// What this handshake asks for, or why it is refused.
+#[allow(clippy::result_large_err)]
+fn asked_for(request: &Request, offer: &Offer) -> Result<(String, Arc<Flow>), ErrorResponse> {
+    let uri = request.uri();
+    if uri.path() != "/v1/realtime" {
+        return Err(refusal(StatusCode::NOT_FOUND, "unknown_url", "The only path is /v1/realtime."));
+    }
+    // A page in a browser on this machine must not speak with it: browsers say where a page is from, and cannot be told not to.
+    if request.headers().contains_key("origin") {
+        return Err(refusal(StatusCode::FORBIDDEN, "origin_not_allowed", "Not for pages in browsers."));
+    }
+    if let Some(key) = &offer.key {
+        let shown = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+        if shown.and_then(|value| value.strip_prefix("Bearer ")) != Some(key) {
+            return Err(refusal(StatusCode::UNAUTHORIZED, "invalid_api_key", "Incorrect API key provided."));
+        }
+    }
+    let query = uri.query().unwrap_or_default();
+    let model = query.split('&').find_map(|pair| pair.strip_prefix("model=")).filter(|model| !model.is_empty());
+    let model = model.ok_or_else(|| refusal(StatusCode::BAD_REQUEST, "missing_model", "The URL needs ?model=…"))?;
+    let flow = offer.flows.get(model).or(offer.otherwise.as_ref());
+    let flow = flow.ok_or_else(|| refusal(StatusCode::NOT_FOUND, "model_not_found", "There is no such model here."))?;
+    Ok((model.to_owned(), flow.clone()))
+}
+
+fn refusal(status: StatusCode, code: &str, message: &str) -> ErrorResponse {
+    let error = serde_json::json!({"error": {"message": message, "type": "invalid_request_error", "code": code, "param": null}});
+    let mut response = ErrorResponse::new(Some(error.to_string()));
+    *response.status_mut() = status;
+    response
+}

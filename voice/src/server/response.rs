@@ -1,0 +1,369 @@
+//! The life of a response: asked for, thought about until the caller's words are there, said sentence by sentence or
+//! made a function call of, and over.
+
+use std::collections::VecDeque;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use call::g711;
+use call::wire::openai::{
+    Asked, Content, ErrorBody, InputTokens, Item, OutputTokens, Response, ResponseParams, ServerEvent, StatusDetails,
+    TokenUsage,
+};
+use serde_json::json;
+
+use super::engine::{Found, What};
+use super::session::{CONVERSATION, Held, Session};
+use super::settings::{self, Format};
+use crate::dialogue::Reply;
+use crate::speak::sentences;
+
+/// Audio of one delta: 200 ms, so that a reader who counts what was heard has something to count.
+const DELTA_MS: usize = 200;
+
+/// A response under way. There is one at most.
+pub(super) struct Active {
+    id: String,
+    params: ResponseParams,
+    phase: Phase,
+    /// What has come of it; the items' ids.
+    outputs: Vec<String>,
+    said_characters: usize,
+    said_ms: u64,
+}
+
+enum Phase {
+    /// It is not decided yet what to say: the caller's words are still to come.
+    Thinking,
+    /// The sentences that are still to be asked for, and the work under way for one.
+    Speaking { item_id: String, said: String, rest: VecDeque<String>, under_way: Option<(u64, String)> },
+}
+
+/// How a response ends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    Completed,
+    /// `turn_detected` or `client_cancelled`.
+    Cancelled(&'static str),
+    Failed(String),
+}
+
+impl Session {
+    /// Begins a response, unless there is one.
+    pub(super) fn respond(&mut self, params: ResponseParams, event_id: Option<String>) {
+        if let Some(active) = &self.active {
+            let message = format!(
+                "Conversation already has an active response in progress: {}. Wait until the response is finished before \
+                 creating a new one.",
+                active.id
+            );
+            return self.error(Some("conversation_already_has_active_response"), &message, None, event_id);
+        }
+        if params.conversation.as_deref() == Some("none") {
+            let message = "Responses outside the conversation are not supported by this server.";
+            return self.error(Some("invalid_value"), message, Some("response.conversation".to_owned()), event_id);
+        }
+        let id = self.new_id("resp");
+        let active = Active { id, params, phase: Phase::Thinking, outputs: Vec::new(), said_characters: 0, said_ms: 0 };
+        let response = self.shown(&active, None);
+        self.active = Some(active);
+        self.emit(ServerEvent::ResponseCreated { response });
+    }
+
+    pub(super) fn cancel_by_client(&mut self, response_id: Option<String>, event_id: Option<String>) {
+        let meant = |active: &&Active| response_id.as_ref().is_none_or(|id| *id == active.id);
+        if self.active.as_ref().filter(meant).is_some() {
+            self.cancel(End::Cancelled("client_cancelled"));
+        } else {
+            let message = "Cancellation failed: no active response found";
+            self.error(Some("response_cancel_not_active"), message, None, event_id);
+        }
+    }
+
+    /// Ends the response under way, if there is one. Its message keeps what was given of it.
+    pub(super) fn cancel(&mut self, end: End) {
+        let Some(mut active) = self.active.take() else { return };
+        if let Phase::Speaking { item_id, said, .. } = std::mem::replace(&mut active.phase, Phase::Thinking) {
+            self.message_done(&active, &item_id, &said, "incomplete");
+        }
+        self.over(&active, end);
+    }
+
+    /// Decides what to say, if that is due. All that the caller said is known.
+    pub(super) fn decide(&mut self) {
+        let Some(active) = &self.active else { return };
+        if !matches!(active.phase, Phase::Thinking) {
+            return;
+        }
+        let params = active.params.clone();
+        let instructions = params.instructions.as_deref();
+        let reply = match instructions.and_then(Asked::read) {
+            Some(Asked::Say(text)) => Reply::Say(text.to_owned()),
+            Some(Asked::IfStillThere) => self.dialogue.still_there(),
+            Some(Asked::Goodbye) => self.dialogue.goodbye(),
+            None => self.reply(&params),
+        };
+        match reply {
+            Reply::Say(text) => self.begin_message(&text),
+            Reply::Call { name, arguments } => self.call(name, arguments),
+        }
+    }
+
+    /// What the flow says to the last that happened.
+    fn reply(&mut self, params: &ResponseParams) -> Reply {
+        let functions = self.functions(params);
+        let functions: Vec<&str> = functions.iter().map(String::as_str).collect();
+        match self.conversation.iter().rev().find(|held| held.item.role.as_deref() != Some("system")) {
+            None => self.dialogue.opening(),
+            Some(held) if held.item.kind == "function_call_output" => {
+                self.dialogue.tool_answered(held.item.output.as_deref().unwrap_or_default())
+            }
+            Some(Held { heard: Some(heard), .. }) => self.dialogue.reply(heard, &functions),
+            // The agent had the last word, and is asked for more.
+            Some(_) => self.dialogue.still_there(),
+        }
+    }
+
+    fn begin_message(&mut self, text: &str) {
+        let Some(mut active) = self.active.take() else { return };
+        let item_id = self.new_id("item");
+        let item = message(&item_id, "in_progress", None);
+        self.begin_item(&mut active, item, Some(0));
+        self.emit(ServerEvent::ContentPartAdded {
+            response_id: active.id.clone(),
+            item_id: item_id.clone(),
+            output_index: 0,
+            content_index: 0,
+            part: Content { kind: "audio".into(), transcript: Some(Some(String::new())), ..Default::default() },
+        });
+        let rest = sentences(text).into();
+        active.phase = Phase::Speaking { item_id, said: String::new(), rest, under_way: None };
+        self.active = Some(active);
+        self.speak();
+    }
+
+    /// Has the next sentence said, or ends the response.
+    fn speak(&mut self) {
+        let Some(mut active) = self.active.take() else { return };
+        let Phase::Speaking { item_id, said, rest, under_way } = &mut active.phase else {
+            self.active = Some(active);
+            return;
+        };
+        if let Some(sentence) = rest.pop_front() {
+            let rate = settings::output_format(&self.settings).rate();
+            let speed = settings::speed(&self.settings);
+            let work = self.ask(What::Speak { sentence: sentence.clone(), rate, speed });
+            *under_way = Some((work, sentence));
+            self.active = Some(active);
+            return;
+        }
+        let (item_id, said) = (std::mem::take(item_id), std::mem::take(said));
+        self.message_done(&active, &item_id, &said, "completed");
+        self.over(&active, End::Completed);
+    }
+
+    /// A sentence has been said.
+    pub(super) fn spoken(&mut self, work: u64, found: Result<Found, String>) {
+        let Some(active) = &mut self.active else { return };
+        let Phase::Speaking { item_id, said, under_way, .. } = &mut active.phase else { return };
+        let Some((_, sentence)) = under_way.take_if(|(under_way, _)| *under_way == work) else { return };
+        let samples = match found {
+            Ok(Found::Sound(samples)) => samples,
+            Ok(_) => return self.cancel(End::Failed("the synthesis answered something else".into())),
+            Err(error) => return self.cancel(End::Failed(error)),
+        };
+        let delta = if said.is_empty() { sentence } else { format!(" {sentence}") };
+        said.push_str(&delta);
+        active.said_characters += delta.len();
+        let (response_id, item_id) = (active.id.clone(), item_id.clone());
+        let format = settings::output_format(&self.settings);
+        let ms = samples.len() as u64 * 1_000 / u64::from(format.rate().hz());
+        active.said_ms += ms;
+        if let Some(at) = self.position(&item_id) {
+            let held = &mut self.conversation[at];
+            held.audio_ms = held.audio_ms.map(|before| before + ms);
+        }
+        self.has_spoken = true;
+        let (output_index, content_index) = (0, 0);
+        self.emit(ServerEvent::TranscriptDelta {
+            response_id: response_id.clone(),
+            item_id: item_id.clone(),
+            output_index,
+            content_index,
+            delta,
+        });
+        for piece in samples.chunks(format.rate().hz() as usize * DELTA_MS / 1_000) {
+            let delta = STANDARD.encode(written(piece, format));
+            let (response_id, item_id) = (response_id.clone(), item_id.clone());
+            self.emit(ServerEvent::AudioDelta { response_id, item_id, output_index, content_index, delta });
+        }
+        self.speak();
+    }
+
+    fn message_done(&mut self, active: &Active, item_id: &str, said: &str, status: &'static str) {
+        let (response_id, item_id) = (active.id.clone(), item_id.to_owned());
+        let (output_index, content_index) = (0, 0);
+        self.emit(ServerEvent::AudioDone {
+            response_id: response_id.clone(),
+            item_id: item_id.clone(),
+            output_index,
+            content_index,
+        });
+        self.emit(ServerEvent::TranscriptDone {
+            response_id: response_id.clone(),
+            item_id: item_id.clone(),
+            output_index,
+            content_index,
+            transcript: said.to_owned(),
+        });
+        self.emit(ServerEvent::ContentPartDone {
+            response_id,
+            item_id: item_id.clone(),
+            output_index,
+            content_index,
+            part: Content { kind: "audio".into(), transcript: Some(Some(said.to_owned())), ..Default::default() },
+        });
+        self.end_item(active, message(&item_id, status, Some(said)));
+    }
+
+    fn call(&mut self, name: String, arguments: String) {
+        let Some(mut active) = self.active.take() else { return };
+        let (item_id, call_id) = (self.new_id("item"), self.new_id("call"));
+        let item = |status: &str, arguments: &str| Item {
+            id: Some(item_id.clone()),
+            object: Some("realtime.item".into()),
+            kind: "function_call".into(),
+            status: Some(status.into()),
+            call_id: Some(call_id.clone()),
+            name: Some(name.clone()),
+            arguments: Some(arguments.to_owned()),
+            ..Default::default()
+        };
+        self.begin_item(&mut active, item("in_progress", ""), None);
+        active.said_characters += arguments.len();
+        self.emit(ServerEvent::ArgumentsDelta {
+            response_id: active.id.clone(),
+            item_id: item_id.clone(),
+            output_index: 0,
+            call_id: call_id.clone(),
+            delta: arguments.clone(),
+        });
+        self.emit(ServerEvent::ArgumentsDone {
+            response_id: active.id.clone(),
+            item_id: item_id.clone(),
+            output_index: 0,
+            call_id: call_id.clone(),
+            name: name.clone(),
+            arguments: arguments.clone(),
+        });
+        self.end_item(&active, item("completed", &arguments));
+        self.over(&active, End::Completed);
+    }
+
+    fn begin_item(&mut self, active: &mut Active, item: Item, audio_ms: Option<u64>) {
+        active.outputs.extend(item.id.clone());
+        self.make_room();
+        let previous_item_id = self.conversation.last().and_then(|held| held.item.id.clone());
+        self.conversation.push(Held { item: item.clone(), audio_ms, heard: None });
+        let response_id = active.id.clone();
+        self.emit(ServerEvent::OutputItemAdded { response_id, output_index: 0, item: item.clone() });
+        self.emit(ServerEvent::ItemAdded { previous_item_id, item });
+    }
+
+    fn end_item(&mut self, active: &Active, item: Item) {
+        let response_id = active.id.clone();
+        self.emit(ServerEvent::OutputItemDone { response_id, output_index: 0, item: item.clone() });
+        // An item that the client deleted meanwhile stays deleted; one that it truncated keeps no words.
+        let Some(at) = item.id.as_deref().and_then(|id| self.position(id)) else { return };
+        let truncated = self.conversation[at]
+            .item
+            .content
+            .as_ref()
+            .is_some_and(|parts| parts.iter().any(|part| part.transcript.is_none()));
+        if !truncated {
+            self.conversation[at].item = item.clone();
+        }
+        let previous_item_id = at.checked_sub(1).and_then(|before| self.conversation[before].item.id.clone());
+        self.emit(ServerEvent::ItemDone { previous_item_id, item });
+    }
+
+    fn over(&mut self, active: &Active, end: End) {
+        let response = self.shown(active, Some(end));
+        self.emit(ServerEvent::ResponseDone { response });
+    }
+
+    fn shown(&self, active: &Active, end: Option<End>) -> Response {
+        let details = |kind, reason, error| Some(StatusDetails { kind, reason, error });
+        let (status, status_details) = match &end {
+            None => ("in_progress", None),
+            Some(End::Completed) => ("completed", None),
+            Some(End::Cancelled(reason)) => ("cancelled", details("cancelled", Some(reason), None)),
+            Some(End::Failed(message)) => {
+                let (kind, code) = ("server_error".into(), Some("server_error".into()));
+                let error = ErrorBody { kind, code, message: message.clone(), ..Default::default() };
+                ("failed", details("failed", None, Some(error)))
+            }
+        };
+        let output =
+            active.outputs.iter().filter_map(|id| self.position(id)).map(|at| self.conversation[at].item.clone());
+        let format = match settings::output_format(&self.settings) {
+            Format::MuLaw => "audio/pcmu",
+            Format::Pcm => "audio/pcm",
+        };
+        Response {
+            id: active.id.clone(),
+            object: "realtime.response",
+            status,
+            status_details,
+            output: if end.is_some() { output.collect() } else { Vec::new() },
+            conversation_id: Some(CONVERSATION.into()),
+            output_modalities: vec!["audio".into()],
+            audio: json!({"output": {"format": {"type": format}, "voice": settings::voice(&self.settings)}}),
+            max_output_tokens: self.settings.max_output_tokens.clone().unwrap_or_else(|| "inf".into()),
+            metadata: active.params.metadata.clone(),
+            usage: end.filter(|end| !matches!(end, End::Failed(_))).map(|_| self.usage(active)),
+        }
+    }
+
+    /// Nobody is billed; counted as the vendor does: a token for 100 ms heard, for 50 ms spoken, for four characters.
+    fn usage(&self, active: &Active) -> TokenUsage {
+        let instructions = self.settings.instructions.as_ref().map_or(0, String::len);
+        TokenUsage::new(
+            InputTokens {
+                text_tokens: instructions as u64 / 4,
+                audio_tokens: self.committed / 800,
+                ..Default::default()
+            },
+            OutputTokens {
+                text_tokens: active.said_characters.div_ceil(4) as u64,
+                audio_tokens: active.said_ms.div_ceil(50),
+            },
+        )
+    }
+}
+
+fn message(item_id: &str, status: &str, said: Option<&str>) -> Item {
+    let content = said.map(|said| Content {
+        kind: "output_audio".into(),
+        transcript: Some(Some(said.to_owned())),
+        ..Default::default()
+    });
+    Item {
+        id: Some(item_id.to_owned()),
+        object: Some("realtime.item".into()),
+        kind: "message".into(),
+        status: Some(status.into()),
+        role: Some("assistant".into()),
+        content: Some(content.into_iter().collect()),
+        ..Default::default()
+    }
+}
+
+/// Samples as the client wants them.
+fn written(samples: &[f32], format: Format) -> Vec<u8> {
+    let whole = samples.iter().map(|sample| (sample * 32_767.0).clamp(-32_768.0, 32_767.0) as i16);
+    match format {
+        Format::MuLaw => whole.map(g711::encode).collect(),
+        Format::Pcm => whole.flat_map(i16::to_le_bytes).collect(),
+    }
+}

@@ -1,0 +1,48 @@
+//! Where tests find the weights, and what they do without.
+#![allow(dead_code, reason = "not every test uses all of it")]
+
+use std::path::PathBuf;
+
+use voice::Weights;
+
+/// The folder that the tests' weights are fetched into: outside git, beside the workspace's other working folders.
+pub fn folder() -> PathBuf {
+    let named = std::env::var_os("PATCHCORD_VOICE_MODELS").map(PathBuf::from);
+    named.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../.voice-models"))
+}
+
+/// The weights, or `None` after having said so. Where `CI=true` they have to be there.
+pub fn weights(test: &str) -> Option<Weights> {
+    match Weights::open(&folder()) {
+        Ok(weights) => Some(weights),
+        Err(error) => {
+            assert!(std::env::var("CI").as_deref() != Ok("true"), "{test} needs the weights: {error}");
+            println!("SKIPPED {test}: {error} (scripts/voice-models fetches them)");
+            None
+        }
+    }
+}
+
+/// Insertions, deletions and substitutions between two rows (Levenshtein).
+pub fn edits<T: PartialEq>(wanted: &[T], found: &[T]) -> usize {
+    let mut row: Vec<usize> = (0..=found.len()).collect();
+    for (at, one) in wanted.iter().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], at + 1);
+        for (place, other) in found.iter().enumerate() {
+            let substituted = diagonal + usize::from(one != other);
+            diagonal = row[place + 1];
+            row[place + 1] = substituted.min(diagonal + 1).min(row[place] + 1);
+        }
+    }
+    row[found.len()]
+}
+
+/// Small letters and figures only: what two writings of one sentence have in common.
+pub fn words(text: &str) -> Vec<String> {
+    let spoken = text.to_lowercase().replace('\'', "");
+    spoken
+        .split(|character: char| !character.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect()
+}

@@ -1,0 +1,317 @@
+//! Measurements whose results are in docs/voice.md. They judge nothing, so they are run by hand:
+//!
+//! ```sh
+//! cargo test -p patchcord-voice --test measure -- --ignored --nocapture
+//! ```
+#![allow(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use voice::detect::{Hearing, Turn, TurnSettings, Turns};
+use voice::dialogue::{Dialogue, Flow, Reply};
+use voice::level::loudness;
+use voice::resample::Resampler;
+use voice::server::engine::Engine;
+use voice::server::session::{Out, Session};
+use voice::speak::{Rate, Said, sentences};
+use voice::{Weights, g2p};
+
+/// Words wanted and edits needed, of one text.
+#[derive(Clone, Copy)]
+struct Count {
+    words: usize,
+    edits: usize,
+}
+
+/// What a server does with a caller's audio, without the server: turns, each recognised.
+struct Ear {
+    detector: voice::detect::Detector,
+    recogniser: voice::recognise::Recogniser,
+    /// How long each recognition took, and how long its audio was.
+    took: Vec<(Duration, f32)>,
+}
+
+impl Ear {
+    fn new(weights: &Weights) -> Self {
+        Ear { detector: weights.detector().unwrap(), recogniser: weights.recogniser().unwrap(), took: Vec::new() }
+    }
+
+    fn hear(&mut self, line: &[f32]) -> String {
+        let mut samples = vec![0.0; 4_000];
+        samples
+            .extend(line.iter().map(|sample| {
+                f32::from(call::g711::decode(call::g711::encode((sample * 32_767.0) as i16))) / 32_768.0
+            }));
+        samples.resize(samples.len() + 8_000, 0.0);
+        let mut probabilities = Vec::new();
+        self.detector.hear(&mut Hearing::default(), &samples, &mut probabilities).unwrap();
+        let mut turns = Turns::default();
+        let mut from = 0;
+        let mut texts = Vec::new();
+        for probability in probabilities {
+            match turns.step(probability, TurnSettings { threshold: 0.5, silence: 4_000 }) {
+                Some(Turn::Started { at }) => from = (at as usize).saturating_sub(2_400),
+                Some(Turn::Stopped { .. }) => {
+                    let until = (turns.last_speech() as usize + 1_600).min(samples.len());
+                    let began = Instant::now();
+                    let wide = Resampler::convert(8_000, 16_000, &samples[from..until]);
+                    texts.push(self.recogniser.recognise(&wide).unwrap());
+                    self.took.push((began.elapsed(), (until - from) as f32 / 8_000.0));
+                }
+                _ => {}
+            }
+        }
+        texts.join(" ")
+    }
+
+    fn print_times(&mut self) {
+        self.took.sort_by_key(|(took, _)| *took);
+        let audio: f32 = self.took.iter().map(|(_, seconds)| seconds).sum();
+        let all: Duration = self.took.iter().map(|(took, _)| took).sum();
+        println!(
+            "recognition: {} turns, {audio:.0} s of audio, {:.3} of real time, median {} ms, slowest {} ms",
+            self.took.len(),
+            all.as_secs_f32() / audio,
+            self.took[self.took.len() / 2].0.as_millis(),
+            self.took[self.took.len() - 1].0.as_millis()
+        );
+    }
+}
+
+fn compare(wanted: &str, found: &str) -> Count {
+    let words = |text: &str| g2p::spoken(text).iter().flat_map(|word| common::words(word)).collect::<Vec<_>>();
+    let (wanted, found) = (words(wanted), words(found));
+    Count { words: wanted.len(), edits: common::edits(&wanted, &found) }
+}
+
+/// The word error rate, and where 95 of 100 draws with replacement put it.
+fn print_rate(name: &str, counts: &[Count]) {
+    let rate = |counts: &mut dyn Iterator<Item = Count>| {
+        let (edits, words) = counts.fold((0, 0), |(edits, words), count| (edits + count.edits, words + count.words));
+        100.0 * edits as f64 / words as f64
+    };
+    let mut dice = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut draws: Vec<f64> = (0..2_000)
+        .map(|_| {
+            rate(&mut (0..counts.len()).map(|_| {
+                dice ^= dice << 13;
+                dice ^= dice >> 7;
+                dice ^= dice << 17;
+                counts[(dice % counts.len() as u64) as usize]
+            }))
+        })
+        .collect();
+    draws.sort_by(f64::total_cmp);
+    let (edits, words) = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.edits, sum.1 + count.words));
+    let exact = counts.iter().filter(|count| count.edits == 0).count();
+    println!(
+        "{name}: {} texts, {exact} exact, {edits} errors in {words} words, {:.1} % ({:.1} to {:.1})",
+        counts.len(),
+        rate(&mut counts.iter().copied()),
+        draws[50],
+        draws[1_949]
+    );
+}
+
+/// The synthesis is understood by the recogniser: 50 lines, each spoken and recognised.
+#[test]
+#[ignore = "a measurement"]
+fn round_trip() {
+    let weights = Weights::open(&common::folder()).unwrap();
+    let mut ear = Ear::new(&weights);
+    let mut speaker = weights.speaker(Arc::new(Said::default())).unwrap();
+    let mut counts = Vec::new();
+    let (mut quietest, mut loudest, mut peak) = (f32::INFINITY, 0.0_f32, 0.0_f32);
+    let mut spoke = Vec::new();
+    for line in include_str!("data/lines.txt").lines() {
+        let mut samples = Vec::new();
+        for sentence in sentences(line) {
+            let began = Instant::now();
+            let said = speaker.say(&sentence, Rate::Telephone, 1.0).unwrap();
+            spoke.push((began.elapsed(), said.len() as f32 / 8_000.0));
+            samples.extend_from_slice(&said);
+        }
+        let level = loudness(&samples, 8_000).unwrap();
+        (quietest, loudest) = (quietest.min(level), loudest.max(level));
+        peak = samples.iter().fold(peak, |peak, sample| peak.max(sample.abs()));
+        let heard = ear.hear(&samples);
+        let count = compare(line, &heard);
+        if count.edits > 0 {
+            println!("{line}\n  {heard}");
+        }
+        counts.push(count);
+    }
+    print_rate("round trip", &counts);
+    println!(
+        "loudness: {:.2} dB between the quietest and the loudest line; peak {peak:.3}",
+        20.0 * (loudest / quietest).log10()
+    );
+    spoke.sort_by_key(|(took, _)| *took);
+    let audio: f32 = spoke.iter().map(|(_, seconds)| seconds).sum();
+    let all: Duration = spoke.iter().map(|(took, _)| took).sum();
+    println!(
+        "synthesis: {} sentences, {audio:.0} s of audio, {:.3} of real time, median {} ms, slowest {} ms",
+        spoke.len(),
+        all.as_secs_f32() / audio,
+        spoke[spoke.len() / 2].0.as_millis(),
+        spoke[spoke.len() - 1].0.as_millis()
+    );
+    ear.print_times();
+}
+
+/// Recorded people are understood: `data/prompts.txt`, from the folder that `PATCHCORD_PROMPTS` names, into which both
+/// packages were unpacked (`apt-get download asterisk-core-sounds-en asterisk-core-sounds-en-wav`, `dpkg-deb -x`).
+#[test]
+#[ignore = "a measurement"]
+fn recorded_prompts() {
+    let folder = PathBuf::from(std::env::var("PATCHCORD_PROMPTS").expect("PATCHCORD_PROMPTS names no folder"));
+    let weights = Weights::open(&common::folder()).unwrap();
+    let mut ear = Ear::new(&weights);
+    let packed = std::fs::read(folder.join("usr/share/doc/asterisk-core-sounds-en/core-sounds-en.txt.gz")).unwrap();
+    let mut texts = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(packed.as_slice()), &mut texts).unwrap();
+    let texts: BTreeMap<&str, &str> = texts.lines().filter_map(|line| line.split_once(": ")).collect();
+    let mut counts = Vec::new();
+    for name in include_str!("data/prompts.txt").lines().filter(|line| !line.starts_with('#')) {
+        let file = std::fs::read(folder.join(format!("usr/share/asterisk/sounds/en_US_f_Allison/{name}.wav"))).unwrap();
+        let data = file.windows(4).position(|window| window == b"data").unwrap() + 8;
+        let samples: Vec<f32> =
+            file[data..].as_chunks().0.iter().map(|&pair| f32::from(i16::from_le_bytes(pair)) / 32_768.0).collect();
+        let heard = ear.hear(&samples);
+        let count = compare(texts[name], &heard);
+        if count.edits > 0 {
+            println!("{}\n  {heard}", texts[name]);
+        }
+        counts.push(count);
+    }
+    print_rate("recorded prompts", &counts);
+    ear.print_times();
+}
+
+/// Other words for the same: a flow of 12 intents, 72 spoken paraphrases that it was not given, by text and by ear.
+#[test]
+#[ignore = "a measurement"]
+fn paraphrases() {
+    let weights = Weights::open(&common::folder()).unwrap();
+    let mut ear = Ear::new(&weights);
+    let mut speaker = weights.speaker(Arc::new(Said::default())).unwrap();
+    let flow = Arc::new(Flow::read(include_str!("data/paraphrases.toml")).unwrap());
+    let understood = |text: &str| match Dialogue::new(flow.clone()).reply(text, &[]) {
+        Reply::Say(answer) => answer,
+        Reply::Call { name, .. } => name,
+    };
+    let again = understood("");
+    for (half, lines) in [
+        ("tuning", include_str!("data/paraphrases_tuning.txt")),
+        ("held out", include_str!("data/paraphrases_heldout.txt")),
+    ] {
+        // Understood, asked again, taken for something else: as written, and as heard.
+        let mut counts = [[0; 3]; 2];
+        for line in lines.lines() {
+            let (intent, text) = line.split_once(": ").unwrap();
+            let heard = ear.hear(&speaker.say(text, Rate::Telephone, 1.0).unwrap());
+            for (count, text) in counts.iter_mut().zip([text, heard.as_str()]) {
+                let answer = understood(text);
+                let column = if answer == intent {
+                    0
+                } else if answer == again {
+                    1
+                } else {
+                    2
+                };
+                count[column] += 1;
+                if column > 0 && half == "tuning" {
+                    println!("{intent}: {text:?} -> {answer}");
+                }
+            }
+        }
+        for (name, [right, again, wrong]) in ["as written", "as heard"].iter().zip(counts) {
+            println!(
+                "paraphrases, {half}, {name}: {right} understood, {again} asked again, {wrong} taken for something else"
+            );
+        }
+    }
+}
+
+/// How long callers wait: sessions at once, without their sockets, each hearing a line in real time, from the line's last
+/// audible sample to the first of the answer's audio. The 500 ms of silence that end a turn are in it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn waiting() {
+    let weights = Weights::open(&common::folder()).unwrap();
+    let engine = Engine::start(&weights, 2, 8).unwrap();
+    let mut speaker = weights.speaker(Arc::new(Said::default())).unwrap();
+    let line = speaker.say("What are your opening hours?", Rate::Telephone, 1.0).unwrap();
+    // Until the last sample that is heard: a breath of silence follows it.
+    let audible = line.iter().rposition(|sample| sample.abs() > 0.01).unwrap() + 1;
+    let coded: Vec<u8> = line[..audible].iter().map(|sample| call::g711::encode((sample * 32_767.0) as i16)).collect();
+    for sessions in [1, 2, 4, 8] {
+        let mut callers = Vec::new();
+        for number in 0..sessions {
+            // Another answer for each, so that nothing was said before.
+            let answer = format!("We are open from nine to five, and this is answer {number} of {sessions}.");
+            let flow =
+                format!("[[intent]]\nname = 'a'\nexamples = ['what are your opening hours']\nanswer = '{answer}'\n");
+            let mut session = Session::new("m", "any", 0, Arc::new(Flow::read(&flow).unwrap()));
+            let audio =
+                r#"{"input": {"format": {"type": "audio/pcmu"}}, "output": {"format": {"type": "audio/pcmu"}}}"#;
+            session.receive(&format!(r#"{{"type":"session.update","session":{{"type":"realtime","audio":{audio}}}}}"#));
+            callers.push(tokio::spawn(caller(session, engine.clone(), coded.clone(), 97 * number)));
+        }
+        let mut waits = Vec::new();
+        for caller in callers {
+            waits.push(caller.await.unwrap().as_millis());
+        }
+        waits.sort_unstable();
+        println!(
+            "waiting, {sessions} at once: median {} ms, longest {} ms",
+            waits[waits.len() / 2],
+            waits[waits.len() - 1]
+        );
+    }
+}
+
+/// One caller in real time, who begins a little later than the one before.
+async fn caller(mut session: Session, engine: Engine, line: Vec<u8>, later_ms: u64) -> Duration {
+    let (results, mut found) = tokio::sync::mpsc::channel(16);
+    let lead = [0xFF; 4_000];
+    let audio: Vec<u8> = lead.into_iter().chain(line).collect();
+    let mut frames = audio.chunks(160);
+    let begin = tokio::time::Instant::now() + Duration::from_millis(later_ms);
+    let mut clock = tokio::time::interval_at(begin, Duration::from_millis(20));
+    let mut last_sample = None;
+    let patience = tokio::time::sleep(Duration::from_secs(60));
+    tokio::pin!(patience);
+    loop {
+        while let Some(out) = session.poll() {
+            match out {
+                Out::Work(work) => engine.ask(work, &results),
+                Out::Text(text) if text.contains("output_audio.delta") => {
+                    let last_sample: Instant = last_sample.expect("it was answered before it had spoken");
+                    return last_sample.elapsed();
+                }
+                Out::Text(_) => {}
+            }
+        }
+        tokio::select! {
+            _ = clock.tick() => {
+                let silence = [0xFF; 160];
+                let frame = frames.next();
+                if frame.is_none() && last_sample.is_none() {
+                    last_sample = Some(Instant::now());
+                }
+                let payload = STANDARD.encode(frame.unwrap_or(&silence));
+                session.receive(&format!(r#"{{"type":"input_audio_buffer.append","audio":"{payload}"}}"#));
+            }
+            Some(done) = found.recv() => session.found(done),
+            () = &mut patience => panic!("it was never answered"),
+        }
+    }
+}

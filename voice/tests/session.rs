@@ -1,0 +1,384 @@
+//! The Realtime protocol as a client sees it, without weights: the test plays the detector, the recogniser and the voice.
+
+#![allow(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use voice::dialogue::Flow;
+use voice::server::engine::{Done, Found, What, Work};
+use voice::server::session::{Out, Session};
+
+const FLOW: &str = r#"
+    greeting = "Rover dispatch."
+    again = "Say that again?"
+
+    [[intent]]
+    name = "hours"
+    examples = ["when are you open"]
+    answer = "From nine to five. Every day."
+
+    [[intent]]
+    name = "drive"
+    examples = ["go forward ten meters"]
+    slots = { meters = "number" }
+    tool = "drive"
+    answer = "{meters} meters, all right."
+"#;
+
+/// A client and the machine behind the session in one.
+struct Bench {
+    session: Session,
+    /// Work that nobody has done yet.
+    work: VecDeque<Work>,
+    events: Vec<Value>,
+    /// What the recogniser will understand.
+    understood: &'static str,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let session = Session::new("t", "any", 0, Arc::new(Flow::read(FLOW).unwrap()));
+        let mut bench = Bench { session, work: VecDeque::new(), events: Vec::new(), understood: "when are you open" };
+        bench.collect();
+        bench.send(json!({"type": "session.update", "session": {"type": "realtime", "audio": {
+            "input": {"format": {"type": "audio/pcmu"}, "transcription": {"model": "any"}},
+            "output": {"format": {"type": "audio/pcmu"}},
+        }}}));
+        assert_eq!(bench.types(), ["session.created", "session.updated"]);
+        bench
+    }
+
+    fn send(&mut self, event: Value) {
+        self.session.receive(&event.to_string());
+        self.collect();
+    }
+
+    fn collect(&mut self) {
+        while let Some(out) = self.session.poll() {
+            match out {
+                Out::Text(text) => self.events.push(serde_json::from_str(&text).unwrap()),
+                Out::Work(work) => self.work.push_back(work),
+            }
+        }
+    }
+
+    /// Does the oldest work: loud audio is speech, a sentence sounds as long as it is written.
+    fn do_one(&mut self) {
+        let Work { id, what } = self.work.pop_front().unwrap();
+        let found = match what {
+            What::Detect { hearing, samples } => {
+                let probabilities = samples.chunks_exact(256).map(|step| if step[0].abs() > 0.1 { 0.9 } else { 0.0 });
+                Found::Speech { hearing, probabilities: probabilities.collect() }
+            }
+            What::Recognise { samples, .. } => {
+                assert!(!samples.is_empty());
+                Found::Text(self.understood.to_owned())
+            }
+            What::Speak { sentence, rate, .. } => {
+                assert_eq!(rate.hz(), 8_000);
+                Found::Sound(vec![0.1; sentence.len() * 400].into())
+            }
+        };
+        self.session.found(Done { id, found: Ok(found) });
+        self.collect();
+    }
+
+    fn do_all(&mut self) {
+        while !self.work.is_empty() {
+            self.do_one();
+        }
+    }
+
+    fn append(&mut self, byte: u8, samples: usize) {
+        self.send(json!({"type": "input_audio_buffer.append", "audio": STANDARD.encode(vec![byte; samples])}));
+    }
+
+    /// A second of speech and a second of silence.
+    fn speak(&mut self) {
+        self.append(0x80, 8_192);
+        self.append(0xFF, 8_192);
+    }
+
+    /// The types of the events since it was last asked, repetitions once.
+    fn types(&mut self) -> Vec<String> {
+        let mut types: Vec<String> =
+            self.events.drain(..).map(|event| event["type"].as_str().unwrap().to_owned()).collect();
+        types.dedup();
+        types
+    }
+
+    fn event(&self, kind: &str) -> &Value {
+        let mut found = self.events.iter().filter(|event| event["type"] == kind);
+        found.next().unwrap_or_else(|| panic!("no {kind} among {:?}", self.events))
+    }
+
+    fn error(&mut self, event: Value) -> String {
+        self.events.clear();
+        self.send(event);
+        assert_eq!(self.events.len(), 1, "{:?}", self.events);
+        self.event("error")["error"]["code"].as_str().unwrap_or("none").to_owned()
+    }
+}
+
+#[test]
+fn a_turn_is_heard_understood_and_answered() {
+    let mut bench = Bench::new();
+    bench.speak();
+    bench.do_all();
+    let audio = bench.events.iter().filter(|event| event["type"] == "response.output_audio.delta");
+    let bytes: usize = audio.map(|event| STANDARD.decode(event["delta"].as_str().unwrap()).unwrap().len()).sum();
+    assert_eq!(bytes, ("From nine to five.".len() + "Every day.".len()) * 400);
+    let transcript = bench.event("response.output_audio_transcript.done")["transcript"].clone();
+    assert_eq!(transcript, "From nine to five. Every day.");
+    let done = bench.event("response.done")["response"].clone();
+    assert_eq!((&done["status"], &done["output"][0]["content"][0]["transcript"]), (&json!("completed"), &transcript));
+    assert!(done["usage"]["output_token_details"]["audio_tokens"].as_u64().unwrap() > 20);
+    assert_eq!(
+        bench.types(),
+        [
+            "input_audio_buffer.speech_started",
+            "input_audio_buffer.speech_stopped",
+            "input_audio_buffer.committed",
+            "conversation.item.added",
+            "conversation.item.done",
+            "response.created",
+            "conversation.item.input_audio_transcription.delta",
+            "conversation.item.input_audio_transcription.completed",
+            "response.output_item.added",
+            "conversation.item.added",
+            "response.content_part.added",
+            "response.output_audio_transcript.delta",
+            "response.output_audio.delta",
+            "response.output_audio_transcript.delta",
+            "response.output_audio.delta",
+            "response.output_audio.done",
+            "response.output_audio_transcript.done",
+            "response.content_part.done",
+            "response.output_item.done",
+            "conversation.item.done",
+            "response.done",
+        ]
+    );
+}
+
+#[test]
+fn positions_count_what_was_appended() {
+    let mut bench = Bench::new();
+    bench.append(0xFF, 16_384);
+    bench.speak();
+    bench.do_all();
+    // 300 ms of prefix before two seconds and 48 ms; half a second of silence after a second and 24 ms of speech.
+    assert_eq!(bench.event("input_audio_buffer.speech_started")["audio_start_ms"], 1_748);
+    assert_eq!(bench.event("input_audio_buffer.speech_stopped")["audio_end_ms"], 3_584);
+}
+
+#[test]
+fn recognition_begins_in_the_pause_and_is_used_when_the_turn_ends() {
+    let mut bench = Bench::new();
+    bench.append(0x80, 8_192);
+    bench.append(0xFF, 2_048);
+    bench.do_one();
+    bench.do_one();
+    assert!(matches!(bench.work.front(), Some(Work { what: What::Recognise { .. }, .. })), "{:?}", bench.work);
+    bench.do_one();
+    bench.append(0xFF, 4_096);
+    bench.do_one();
+    // Nothing is left to be recognised: what was found before is used.
+    assert_eq!(bench.event("conversation.item.input_audio_transcription.completed")["transcript"], "when are you open");
+    assert!(matches!(bench.work.front(), Some(Work { what: What::Speak { .. }, .. })), "{:?}", bench.work);
+}
+
+#[test]
+fn what_goes_on_after_a_pause_is_recognised_as_a_whole() {
+    let mut bench = Bench::new();
+    bench.understood = "go";
+    bench.append(0x80, 4_096);
+    bench.append(0xFF, 2_048);
+    bench.do_all();
+    bench.understood = "go forward ten meters";
+    bench.append(0x80, 4_096);
+    bench.append(0xFF, 8_192);
+    bench.do_all();
+    let transcript = &bench.event("conversation.item.input_audio_transcription.completed")["transcript"];
+    assert_eq!(transcript, "go forward ten meters");
+}
+
+#[test]
+fn speech_interrupts_a_response() {
+    let mut bench = Bench::new();
+    bench.send(json!({"type": "response.create"}));
+    assert!(bench.work.len() == 1 && !bench.types().contains(&"response.done".to_owned()));
+    let sentence = bench.work.pop_front().unwrap();
+    bench.append(0x80, 8_192);
+    bench.do_one();
+    let response = &bench.event("response.done")["response"];
+    assert_eq!(
+        (&response["status"], &response["status_details"]["reason"]),
+        (&json!("cancelled"), &json!("turn_detected"))
+    );
+    // The sentence that was under way is said by nobody.
+    bench.events.clear();
+    bench.session.found(Done { id: sentence.id, found: Ok(Found::Sound(vec![0.1; 800].into())) });
+    bench.collect();
+    assert_eq!(bench.types(), [""; 0]);
+}
+
+#[test]
+fn a_client_with_its_own_turns_decides_everything() {
+    let mut bench = Bench::new();
+    let detection = json!({"type": "server_vad", "create_response": false, "interrupt_response": false});
+    let session = json!({"type": "realtime", "audio": {"input": {"turn_detection": detection}}});
+    bench.send(json!({"type": "session.update", "session": session}));
+    bench.speak();
+    bench.do_all();
+    assert!(!bench.types().contains(&"response.created".to_owned()));
+    bench.send(json!({"type": "response.create", "response": {"metadata": {"ours": "q7"}}}));
+    assert_eq!(bench.event("response.created")["response"]["metadata"]["ours"], "q7");
+    assert_eq!(bench.error(json!({"type": "response.create"})), "conversation_already_has_active_response");
+    bench.append(0x80, 8_192);
+    bench.do_all();
+    assert_eq!(bench.event("response.done")["response"]["status"], "completed");
+}
+
+#[test]
+fn turns_without_detection_are_committed_by_the_client() {
+    let mut bench = Bench::new();
+    let session = json!({"type": "realtime", "audio": {"input": {"turn_detection": null}}});
+    bench.send(json!({"type": "session.update", "session": session}));
+    assert_eq!(bench.error(json!({"type": "input_audio_buffer.commit"})), "input_audio_buffer_commit_empty");
+    bench.events.clear();
+    bench.speak();
+    bench.do_all();
+    assert_eq!(bench.types(), [""; 0]);
+    bench.send(json!({"type": "input_audio_buffer.commit"}));
+    let Some(Work { what: What::Recognise { samples, unchecked }, .. }) = bench.work.front() else { panic!() };
+    // Nobody has looked whether that is speech.
+    assert!(samples.len() == 16_384 && *unchecked);
+    bench.do_all();
+    assert!(bench.types().contains(&"conversation.item.input_audio_transcription.completed".to_owned()));
+    assert_eq!(bench.error(json!({"type": "input_audio_buffer.commit"})), "input_audio_buffer_commit_empty");
+}
+
+#[test]
+fn a_function_is_called_and_its_output_answered() {
+    let mut bench = Bench::new();
+    let tools = json!([{"type": "function", "name": "drive", "parameters": {"type": "object"}}]);
+    bench.send(json!({"type": "session.update", "session": {"type": "realtime", "tools": tools}}));
+    bench.understood = "Go forward 10 meters.";
+    bench.speak();
+    bench.do_all();
+    let call = bench.event("response.function_call_arguments.done").clone();
+    assert_eq!((&call["name"], &call["arguments"]), (&json!("drive"), &json!(r#"{"meters":10}"#)));
+    let output = |call_id: &Value| json!({"type": "function_call_output", "call_id": call_id, "output": "{}"});
+    let unknown = json!({"type": "conversation.item.create", "item": output(&json!("call_x"))});
+    assert_eq!(bench.error(unknown), "invalid_value");
+    bench.send(json!({"type": "conversation.item.create", "item": output(&call["call_id"])}));
+    bench.send(json!({"type": "response.create"}));
+    bench.do_all();
+    assert_eq!(bench.event("response.output_audio_transcript.done")["transcript"], "10 meters, all right.");
+}
+
+#[test]
+fn what_was_said_can_be_truncated_and_deleted() {
+    let mut bench = Bench::new();
+    bench.send(json!({"type": "response.create"}));
+    bench.do_all();
+    let item_id = bench.event("response.output_item.added")["item"]["id"].clone();
+    let truncate = |ms: u32| json!({"type": "conversation.item.truncate", "item_id": item_id, "content_index": 0, "audio_end_ms": ms});
+    let said_ms = "Rover dispatch.".len() as u32 * 50;
+    assert_eq!(bench.error(truncate(said_ms + 1)), "invalid_value");
+    bench.send(truncate(said_ms / 2));
+    assert_eq!(bench.event("conversation.item.truncated")["audio_end_ms"], said_ms / 2);
+    assert_eq!(bench.error(truncate(said_ms)), "invalid_value");
+    bench.send(json!({"type": "conversation.item.retrieve", "item_id": item_id}));
+    assert_eq!(bench.event("conversation.item.retrieved")["item"]["content"], json!([{"type": "output_audio"}]));
+    bench.send(json!({"type": "conversation.item.delete", "item_id": item_id}));
+    assert_eq!(bench.event("conversation.item.deleted")["item_id"], item_id);
+    assert_eq!(bench.error(json!({"type": "conversation.item.delete", "item_id": item_id})), "item_not_found");
+    assert_eq!(bench.error(json!({"type": "response.cancel"})), "response_cancel_not_active");
+}
+
+#[test]
+fn texts_are_answered_and_instructions_of_ours_are_followed() {
+    let mut bench = Bench::new();
+    let content = json!([{"type": "input_text", "text": "When are you open?"}]);
+    let item = json!({"type": "message", "role": "user", "content": content});
+    bench.send(json!({"type": "conversation.item.create", "item": item}));
+    bench.send(json!({"type": "response.create"}));
+    bench.do_all();
+    assert_eq!(bench.event("response.output_audio_transcript.done")["transcript"], "From nine to five. Every day.");
+    bench.events.clear();
+    let mut say = String::new();
+    let mut realtime = call::wire::openai::Realtime::default();
+    let ask = call::ModelOutput::CreateResponse {
+        request: call::id::RequestId(1),
+        reason: call::Reason::Greeting,
+        text: Some("Good day!".into()),
+    };
+    assert!(realtime.write(&ask, &call::wire::openai::SessionSettings::default(), &mut say));
+    bench.session.receive(&say);
+    bench.collect();
+    bench.do_all();
+    assert_eq!(bench.event("response.output_audio_transcript.done")["transcript"], "Good day!");
+}
+
+#[test]
+fn a_machine_that_fails_is_told_of() {
+    let mut bench = Bench::new();
+    bench.send(json!({"type": "response.create"}));
+    let work = bench.work.pop_front().unwrap();
+    bench.session.found(Done { id: work.id, found: Err("no room".into()) });
+    bench.collect();
+    let response = &bench.event("response.done")["response"];
+    assert_eq!(
+        (&response["status"], &response["status_details"]["error"]["message"]),
+        (&json!("failed"), &json!("no room"))
+    );
+    bench.events.clear();
+    bench.speak();
+    while let Some(work) = bench.work.pop_front() {
+        let failed = matches!(work.what, What::Recognise { .. });
+        bench.work.push_front(work);
+        if failed {
+            let work = bench.work.pop_front().unwrap();
+            bench.session.found(Done { id: work.id, found: Err("no room".into()) });
+            bench.collect();
+        } else {
+            bench.do_one();
+        }
+    }
+    assert!(bench.events.iter().any(|event| event["type"] == "conversation.item.input_audio_transcription.failed"));
+    // The caller is asked to say it again, rather than left in silence.
+    assert_eq!(bench.event("response.output_audio_transcript.done")["transcript"], "Say that again?");
+}
+
+#[test]
+fn nonsense_is_refused_with_its_event_id() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.error(json!({"type": "tea.make", "event_id": "e1"})), "invalid_value");
+    assert_eq!(bench.event("error")["error"]["event_id"], "e1");
+    assert_eq!(bench.error(json!({"type": "input_audio_buffer.append", "audio": "?"})), "invalid_value");
+    let huge = STANDARD.encode(vec![0xFF; 8_000 * 60 * 13]);
+    assert_eq!(bench.error(json!({"type": "input_audio_buffer.append", "audio": huge})), "rate_limit_exceeded");
+    assert_eq!(bench.error(json!({"type": "session.update", "session": {}})), "missing_required_parameter");
+}
+
+#[test]
+fn a_long_conversation_is_forgotten_from_its_beginning() {
+    let mut bench = Bench::new();
+    let item = |id: usize| {
+        let content = json!([{"type": "input_text", "text": "Hello"}]);
+        json!({"type": "message", "role": "user", "id": format!("i{id}"), "content": content})
+    };
+    for id in 0..450 {
+        bench.send(json!({"type": "conversation.item.create", "item": item(id)}));
+    }
+    assert_eq!(bench.error(json!({"type": "conversation.item.retrieve", "item_id": "i49"})), "item_not_found");
+    bench.events.clear();
+    bench.send(json!({"type": "conversation.item.retrieve", "item_id": "i50"}));
+    assert_eq!(bench.event("conversation.item.retrieved")["item"]["id"], "i50");
+}

@@ -1,0 +1,108 @@
+//! The stages with their weights: what is said is heard and understood again; what is no speech is not.
+
+#![allow(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
+
+mod common;
+
+use std::sync::Arc;
+
+use voice::detect::{Hearing, Turn, TurnSettings, Turns};
+use voice::level::{LOUDNESS, PEAK, loudness};
+use voice::resample::Resampler;
+use voice::speak::{Rate, Said};
+use voice::{Weights, speak};
+
+const SETTINGS: TurnSettings = TurnSettings { threshold: 0.5, silence: 4_000 };
+
+/// As a telephone line carries it.
+fn telephone(samples: &[f32]) -> Vec<f32> {
+    let coded = samples.iter().map(|sample| call::g711::encode((sample * 32_767.0) as i16));
+    coded.map(|byte| f32::from(call::g711::decode(byte)) / 32_768.0).collect()
+}
+
+fn turns(weights: &Weights, samples: &[f32]) -> Vec<Turn> {
+    let mut probabilities = Vec::new();
+    // In pieces as a carrier sends them.
+    let mut hearing = Hearing::default();
+    let mut detector = weights.detector().unwrap();
+    for frame in samples.chunks(160) {
+        detector.hear(&mut hearing, frame, &mut probabilities).unwrap();
+    }
+    let mut turns = Turns::default();
+    probabilities.into_iter().filter_map(|probability| turns.step(probability, SETTINGS)).collect()
+}
+
+#[test]
+fn what_is_said_is_heard_as_one_turn_and_understood() {
+    let Some(weights) = common::weights("what_is_said_is_heard_as_one_turn_and_understood") else { return };
+    let mut speaker = weights.speaker(Arc::new(Said::default())).unwrap();
+    let mut recogniser = weights.recogniser().unwrap();
+    for line in ["I have a table for four on Friday.", "Can I get your phone number?", "We are open from nine to five."]
+    {
+        let spoken = speaker.say(line, Rate::Telephone, 1.0).unwrap();
+        let heard = telephone(&spoken);
+        let text = recogniser.recognise(&Resampler::convert(8_000, 16_000, &heard)).unwrap();
+        assert_eq!(common::words(&text), common::words(line));
+        let mut call = vec![0.0; 4_000];
+        call.extend(&heard);
+        call.extend([0.0; 8_000]);
+        let turns: Vec<Turn> = turns(&weights, &call)
+            .into_iter()
+            .filter(|turn| matches!(turn, Turn::Started { .. } | Turn::Stopped { .. }))
+            .collect();
+        let [Turn::Started { at }, Turn::Stopped { at: end }] = turns[..] else { panic!("{line}: {turns:?}") };
+        assert!((3_000..6_400).contains(&at), "{line}: began at {at}");
+        let ended = 4_000 + heard.len() as u64;
+        assert!((ended + 1_000..ended + 5_000).contains(&end), "{line}: ended at {end}, spoken until {ended}");
+    }
+}
+
+#[test]
+fn lines_are_alike_in_loudness_and_none_is_clipped() {
+    let Some(weights) = common::weights("lines_are_alike_in_loudness_and_none_is_clipped") else { return };
+    let mut speaker = weights.speaker(Arc::new(Said::default())).unwrap();
+    for text in
+        ["Hello!", "No.", "Your confirmation number is A 4 7 2 9, and the total is $45.50.", "Are you still there?"]
+    {
+        for rate in [Rate::Telephone, Rate::Wide] {
+            for sentence in speak::sentences(text) {
+                let samples = speaker.say(&sentence, rate, 1.0).unwrap();
+                let decibels = 20.0 * (loudness(&samples, rate.hz()).unwrap() / LOUDNESS).log10();
+                assert!(decibels.abs() < 1.0, "{sentence} is {decibels} dB off at {rate:?}");
+                assert!(samples.iter().all(|sample| sample.abs() <= PEAK), "{sentence} is too loud");
+                assert!(samples[0].abs() < 0.01 && samples[samples.len() - 1].abs() < 0.01, "{sentence} clicks");
+            }
+        }
+    }
+}
+
+#[test]
+fn noise_tones_and_silence_are_no_speech() {
+    let Some(weights) = common::weights("noise_tones_and_silence_are_no_speech") else { return };
+    let seconds = 4;
+    let tone = |frequencies: &'static [f32], on: usize, off: usize| {
+        (0..seconds * 8_000).map(move |at| {
+            let time = at as f32 / 8_000.0;
+            let gate = if at % (on + off) < on { 0.3 } else { 0.0 };
+            gate * frequencies.iter().map(|frequency| (std::f32::consts::TAU * frequency * time).sin()).sum::<f32>()
+                / frequencies.len() as f32
+        })
+    };
+    let mut dice = 0x9E37_79B9_u32;
+    let noise = (0..seconds * 8_000).map(move |_| {
+        dice ^= dice << 13;
+        dice ^= dice >> 17;
+        dice ^= dice << 5;
+        dice as f32 / u32::MAX as f32 * 0.2 - 0.1
+    });
+    let sounds: [(&str, Vec<f32>); 5] = [
+        ("silence", vec![0.0; seconds * 8_000]),
+        ("noise", noise.collect()),
+        ("a ringing tone", tone(&[440.0, 480.0], 16_000, 16_000).collect()),
+        ("keys", tone(&[770.0, 1_336.0], 800, 800).collect()),
+        ("clicks", (0..seconds * 8_000).map(|at| if at % 4_000 == 0 { 0.9 } else { 0.0 }).collect()),
+    ];
+    for (name, samples) in sounds {
+        assert_eq!(turns(&weights, &telephone(&samples)), [], "{name}");
+    }
+}
