@@ -817,3 +817,46 @@ fn r6_the_end_of_an_unknown_response_retires_nothing() {
     scene.when(1.3, audio(R1, A1, 20));
     scene.expect(["keep", "plays 20ms"]);
 }
+
+/// Breaks when a delta without audio counts as speech.
+#[test]
+fn r5_a_delta_of_no_bytes_is_no_speech() {
+    let mut scene = Scene::ready(config());
+    scene.when(1.0, committed(I1));
+    scene.when(1.1, created(R1, Q2));
+    scene.skip();
+    scene.when(1.2, audio_bytes(R1, A1, 0));
+    scene.expect([]);
+    scene.not_noted("AgentStarted");
+    // It came to nothing, and is asked again (R10).
+    scene.when(1.3, done(R1));
+    scene.expect(["create q3 CallerTurn"]);
+}
+
+/// Breaks when a response that failed for good is tried again.
+#[test]
+fn r9_a_response_that_fails_for_good_ends_in_a_hang_up() {
+    let mut scene = Scene::ready(config());
+    scene.when(1.0, committed(I1));
+    scene.when(1.1, created(R1, Q2));
+    scene.skip();
+    scene.when(1.2, done_with(R1, ResponseStatus::Failed(ModelError::Fatal)));
+    scene.until(5.0);
+    assert!(scene.times_of("create").len() == 1);
+    scene.noted("HangingUp { reason: ModelFailed");
+}
+
+/// Breaks when a request that was interrupted before it began, and is rejected, is asked again besides the turn that
+/// interrupted it; or when its slot stays taken.
+#[test]
+fn b6_a_cancelled_request_that_is_rejected_frees_the_slot() {
+    let mut scene = Scene::ready(config());
+    scene.when(1.0, committed(I1));
+    scene.when(1.1, speech_started(I2));
+    scene.when(1.2, error(Q2, ModelError::Other));
+    scene.when(1.5, speech_stopped(I2));
+    scene.when(1.5, committed(I2));
+    scene.until(3.0);
+    assert_eq!(scene.times_of("create"), [1.0, 1.5]);
+    scene.not_noted("ModelComplained");
+}

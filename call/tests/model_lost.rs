@@ -327,6 +327,20 @@ fn n10_keys_reach_the_agent() {
     scene.expect(["pressed 1 keys", "create q3 CallerTurn"]);
 }
 
+/// Breaks when all keys ever pressed are kept.
+#[test]
+fn n12_n10_of_many_keys_the_last_are_told_to_a_new_session() {
+    let mut scene = Scene::with_carrier(config());
+    for n in 0..20 {
+        scene.when(1.0 + f64::from(n) * 0.1, dtmf('5'));
+    }
+    scene.when(4.0, model_lost());
+    scene.when(4.1, again(ModelInput::Connected));
+    scene.skip();
+    scene.when(4.2, again(ModelInput::Configured));
+    assert_eq!(scene.came().iter().filter(|line| *line == "remember 1 keys").count(), 16);
+}
+
 /// Breaks when collected keys are told one by one, or wait for ever.
 #[test]
 fn n10_keys_are_collected_to_a_terminator_a_length_or_a_pause() {

@@ -2,9 +2,9 @@
 
 mod common;
 
-use call::Input;
 use call::config::{CallConfig, ProtectGreeting, Turns};
 use call::input::ModelError;
+use call::{Input, ItemId, RequestId};
 use common::*;
 
 fn no_hold() -> CallConfig {
@@ -242,6 +242,25 @@ fn b1_a_rejected_truncate_is_repeated_once_after_done() {
     scene.when(1.4, error(Q5, ModelError::Other));
     scene.expect([]);
     scene.noted("ModelComplained { request: Some(q5)");
+}
+
+/// Sixteen edits are remembered. Breaks when the oldest is repeated all the same, or the newest is not.
+#[test]
+fn n12_b1_of_many_edits_the_last_may_be_rejected() {
+    for (rejected, repeats) in [(Q5, false), (RequestId(6), true), (RequestId(21), true)] {
+        let mut scene = answering(no_hold());
+        scene.when(1.0, audio(R1, A1, 500));
+        scene.when(1.1, speech_started(I2));
+        // The truncation was the first; each message announced from now on never happened.
+        for n in 0..17 {
+            scene.when(1.2, item_added(R1, ItemId(200 + n)));
+        }
+        scene.skip();
+        scene.when(1.3, done_cancelled(R1));
+        scene.when(1.4, error(rejected, ModelError::Other));
+        assert_eq!(scene.came().iter().any(|line| line.starts_with("delete")), repeats, "{rejected}");
+        assert_eq!(scene.has_noted("ModelComplained"), !repeats, "{rejected}");
+    }
 }
 
 /// Breaks when frames go on after the clear, from the queue or from late deltas.

@@ -12,7 +12,7 @@ use sim::joined::record;
 use sim::model::voice::hum;
 use sim::model::{Behaviour, FakeModel, Reply, ReplyItem, Script, TranscriptOrder};
 use sim::oracle;
-use sim::world::{Faults, RecordedAgent, Setup, World, no_clips};
+use sim::world::{Faults, RecordedAgent, Setup, ToolFault, World, no_clips};
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -32,13 +32,14 @@ struct Scene {
     options: StreamOptions,
     config: CallConfig,
     delay: Duration,
+    faults: Faults,
 }
 
 impl Scene {
     fn new(script: Script, caller: Vec<CallerStep>) -> Self {
         let config = CallConfig { greeting: Some("Hello, this is the bicycle shop.".into()), ..CallConfig::default() };
         let (behaviour, options) = (Behaviour::default(), StreamOptions::default());
-        Scene { caller, script, behaviour, options, config, delay: ms(1) }
+        Scene { caller, script, behaviour, options, config, delay: ms(1), faults: Faults::default() }
     }
 
     fn run(self) -> World {
@@ -61,7 +62,7 @@ impl Scene {
             command_delay: ms(5),
             tool_output: r#"{"ok":true}"#.into(),
             recorded: true,
-            faults: Faults::default(),
+            faults: self.faults,
         });
         assert!(world.run(ms(180_000)), "the call did not end; notes: {:#?}", world.notes);
         world
@@ -278,4 +279,22 @@ fn n11_a_masked_trace_gives_the_same_decisions_and_none_of_the_words() {
             .collect()
     };
     assert_eq!(outputs(&replayed), outputs(&full));
+}
+
+/// What tools and operators say is nobody else's business either. Breaks when only the callers' and agents' words are masked.
+#[test]
+fn n11_a_masked_trace_has_no_words_of_tools_and_operators() {
+    let mut scene = everything();
+    scene.faults.operator = vec![
+        (ms(2_000), call::OperatorInput::Say { text: "Secretly rhubarb.".into(), force: false }),
+        (ms(3_000), call::OperatorInput::Press("8642".into())),
+    ];
+    scene.faults.tools = vec![ToolFault::Fails(ms(100)); 8];
+    let full = scene.run().trace;
+    assert!(full.contains("rhubarb") && full.contains("8642") && full.contains("tool_failed"), "{full}");
+    let masked = Trace::read(&full).unwrap().replay_in(Words::Masked);
+    for word in ["rhubarb", "8642"] {
+        assert!(!masked.contains(word), "{word} is in the masked trace");
+    }
+    assert_eq!(Trace::read(&masked).unwrap().replay(), masked);
 }
