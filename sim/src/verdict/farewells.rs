@@ -98,6 +98,8 @@ impl Farewells {
             matches!(input, Input::Carrier(call::CarrierInput::Audio { .. } | call::CarrierInput::MarkReturned(_)));
         if !heard {
             (self.newest, self.turn) = (None, None);
+            // What an operator wants said may come before all else.
+            self.behind |= matches!(input, Input::Operator(_));
         }
     }
 
