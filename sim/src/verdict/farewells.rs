@@ -62,8 +62,9 @@ impl Farewells {
                 // What the model begins by itself changes the subject.
                 self.turn.take_if(|_| request.is_none());
                 (self.done, self.ends_call) = (false, false);
-                (self.newest, self.said) =
-                    (Some(*response).filter(|_| !self.behind && !self.caller_speaks), BTreeMap::new());
+                // One of the model's own may stand for any of ours, or come before it (R8).
+                let ours = request.is_some() && !self.behind && !self.caller_speaks;
+                (self.newest, self.said) = (ours.then_some(*response), BTreeMap::new());
             }
             // The caller has more to say than was said so far.
             ModelInput::SpeechStarted { .. } => (self.newest, self.turn, self.caller_speaks) = (None, None, true),
@@ -110,8 +111,8 @@ impl Farewells {
             ("note", "GoodbyeWithdrawn") => self.goodbye = false,
             ("note", "NotAsking") => self.behind |= words.contains("reason: CallerTurn"),
             ("note", "CallerStopped") => self.caller_speaks = false,
-            // What was said in a hold and found to be nothing is deleted.
-            ("note", "Held" | "Interrupted") | ("cancel" | "delete" | "remember" | "pressed", _) => {
+            // What was said in a hold and found to be nothing is forgotten; of what was cancelled, nothing is heard.
+            ("note", "Held" | "Interrupted" | "Resumed" | "Dropped") | ("cancel" | "remember" | "pressed", _) => {
                 (self.newest, self.turn) = (None, None);
                 // Keys are a turn too.
                 self.behind |= words.starts_with("pressed");
