@@ -587,3 +587,16 @@ fn n6_a_stream_that_does_not_come_back_ends_the_call() {
         assert_eq!(scene.times_of("ended StreamLost"), [ended]);
     }
 }
+
+/// Breaks when a call that never ends is written down without a bound.
+#[test]
+fn n12_so_many_turns_are_written_down_and_no_more() {
+    let mut scene = Scene::ready(hopeless());
+    for n in 0..5_000 {
+        let item = call::ItemId(n);
+        scene.when(1.0 + f64::from(n) * 0.1, speech_started(item));
+        scene.when(1.05 + f64::from(n) * 0.1, speech_stopped(item));
+        scene.give(caller_said(item, "and"));
+    }
+    assert_eq!(scene.call.summary().turns.len(), 4_096);
+}

@@ -3,7 +3,7 @@
 //!
 //! Judged where nothing else is going on; what withdraws a goodbye, or keeps words from being one, is the worlds' to try.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use call::config::{CallConfig, Turns};
@@ -26,6 +26,10 @@ pub(super) struct Farewells {
     /// A turn, spoken or pressed, waits for its own answer, or is being spoken.
     behind: bool,
     caller_speaks: bool,
+    /// What the caller said last, and what was said in holds that came to nothing: no turns, whenever they are committed.
+    spoken: Option<ItemId>,
+    held: bool,
+    undone: BTreeSet<ItemId>,
     /// The caller's last turn, while nothing but an answer to it came after it.
     turn: Option<ItemId>,
     /// A goodbye is under way.
@@ -67,10 +71,16 @@ impl Farewells {
                 (self.newest, self.said) = (ours.then_some(*response), BTreeMap::new());
             }
             // The caller has more to say than was said so far.
-            ModelInput::SpeechStarted { .. } => (self.newest, self.turn, self.caller_speaks) = (None, None, true),
+            ModelInput::SpeechStarted { item, .. } => {
+                (self.newest, self.turn, self.caller_speaks, self.spoken) = (None, None, true, Some(*item));
+                if self.held {
+                    self.undone.insert(*item);
+                }
+            }
             ModelInput::Committed { item } => {
                 self.newest = None;
-                self.turn = Some(*item).filter(|_| config.turns == Turns::Client);
+                let is_turn = config.turns == Turns::Client && !self.undone.contains(item);
+                self.turn = is_turn.then_some(*item);
             }
             ModelInput::TranscriptDone { response, item, text } if self.newest == Some(*response) => {
                 self.said.insert(*item, text.clone());
@@ -111,8 +121,17 @@ impl Farewells {
             ("note", "GoodbyeWithdrawn") => self.goodbye = false,
             ("note", "NotAsking") => self.behind |= words.contains("reason: CallerTurn"),
             ("note", "CallerStopped") => self.caller_speaks = false,
-            // What was said in a hold and found to be nothing is forgotten; of what was cancelled, nothing is heard.
-            ("note", "Held" | "Interrupted" | "Resumed" | "Dropped") | ("cancel" | "remember" | "pressed", _) => {
+            ("note", "Held") => {
+                (self.newest, self.turn, self.held) = (None, None, true);
+                self.undone.extend(self.spoken);
+            }
+            ("note", "Resumed") => (self.newest, self.turn, self.held) = (None, None, false),
+            ("note", "Interrupted") => {
+                (self.newest, self.turn, self.held) = (None, None, false);
+                self.undone.clear();
+            }
+            // Of what was cancelled, nothing is heard.
+            ("note", "Dropped") | ("cancel" | "remember" | "pressed", _) => {
                 (self.newest, self.turn) = (None, None);
                 // Keys are a turn too.
                 self.behind |= words.starts_with("pressed");
