@@ -138,6 +138,23 @@ fn b4_without_a_transcript_300_ms_of_speech_decide() {
     }
 }
 
+/// In a pause of the agent's, whose answer turns out to be over. Breaks when a hold that was meant is neither noted nor
+/// counted because nothing is left to be heard.
+#[test]
+fn b4_a_hold_that_was_meant_is_counted_also_when_nothing_is_left_to_be_heard() {
+    let mut scene = Scene::ready(config());
+    scene.when(1.0, committed(I1));
+    scene.when(1.0, created(R1, Q2));
+    scene.when(1.0, audio(R1, A1, 500));
+    scene.when(1.1, audio_done(R1, A1));
+    scene.when(2.0, speech_started(I2));
+    scene.noted("Held");
+    scene.when(2.1, done(R1));
+    scene.until(4.0);
+    assert_eq!(scene.times_of("note Interrupted"), [3.2]);
+    assert_eq!(scene.call.summary().interruptions.meant, 1);
+}
+
 /// Breaks when a turn is asked for while its hold is open.
 #[test]
 fn b4_no_create_for_the_item_until_it_is_decided() {
