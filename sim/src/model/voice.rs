@@ -50,8 +50,10 @@ pub fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     let mut dice = Dice::new(seed);
     let mut audio = Vec::with_capacity(bytes + 8);
     while audio.len() < bytes {
-        // Both zeros of µ-law have all lower bits set.
-        audio.extend(dice.draw().to_le_bytes().map(|byte| if byte & 0x7F == 0x7F { byte ^ 1 } else { byte }));
+        // Both zeros of µ-law have all lower bits set: those bytes, eight at once, lose the lowest.
+        let word = dice.draw();
+        let zeros = ((word & 0x7F7F_7F7F_7F7F_7F7F) + 0x0101_0101_0101_0101) >> 7 & 0x0101_0101_0101_0101;
+        audio.extend((word ^ zeros).to_le_bytes());
     }
     audio.truncate(bytes);
     audio
