@@ -168,6 +168,17 @@ fn copy_range(kept: &VecDeque<u8>, from: usize, len: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(&back[part(back, front.len())]);
 }
 
+/// Room that a queue of audio may keep while it is not used: a second of it. More is given back, lest every call holds for
+/// its whole life what its longest answer took.
+const SPARE_ROOM: usize = 8_000;
+
+/// Gives back what is not used, once that is most of it: seldom, so that no frame pays for it.
+fn give_back(queue: &mut VecDeque<u8>) {
+    if queue.capacity() > 2 * SPARE_ROOM && queue.len() < queue.capacity() / 4 {
+        queue.shrink_to(queue.len().max(SPARE_ROOM));
+    }
+}
+
 /// Oddities of peers that wait to be noted; more at once say nothing new.
 const ODD_MAX: usize = 16;
 
@@ -396,6 +407,7 @@ impl Bridge {
                     self.frame.clear();
                     self.frame.extend(self.held.drain(..self.held.len().min(bytes as usize)));
                     openai::write_append_bytes(&mut self.text, &self.frame);
+                    give_back(&mut self.held);
                     return Some(Effect::ToModel(&self.text));
                 }
                 Output::DropHeld { bytes } => drop(self.held.drain(..self.held.len().min(bytes as usize))),
@@ -494,6 +506,7 @@ impl Bridge {
         let needed = self.call.audio_needed_from();
         let heard = usize::try_from(needed.saturating_sub(self.kept_from)).unwrap_or(usize::MAX);
         self.kept.drain(..self.kept.len().min(heard));
+        give_back(&mut self.kept);
         self.kept_from = needed;
     }
 

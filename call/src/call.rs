@@ -97,6 +97,10 @@ pub struct Call {
 
     stream_started: Option<CallTime>,
     tally: Tally,
+
+    /// What the rest of the state last said of it. Three ask after every input: the check, whoever drives the call, and
+    /// the next input.
+    deadline: Option<Deadline>,
 }
 
 /// Whether the greeting was asked for (G1).
@@ -128,13 +132,13 @@ enum Recording {
 }
 
 /// The moment at which a call must look again, and why.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Deadline {
     pub at: CallTime,
     pub reason: DeadlineReason,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum DeadlineReason {
     /// The next frame goes to the carrier (A3).
     Frame,
@@ -211,6 +215,7 @@ impl Call {
             next_command: 0,
             stream_started: None,
             tally: Tally::default(),
+            deadline: None,
         }
     }
 
@@ -219,7 +224,6 @@ impl Call {
     /// # Panics
     /// When an invariant of `docs/rules.md` does not hold afterwards: a defect of this crate. It costs this call.
     pub fn handle_input(&mut self, input: Input, now: CallTime) {
-        let late = self.poll_timeout().map_or(Duration::ZERO, |deadline| now.since(deadline.at));
         self.now = self.now.max(now);
         if self.ending.is_over() && !planted(Fault::LifeAfterDeath) {
             if matches!(input, Input::Operator(OperatorInput::HangUp)) {
@@ -237,9 +241,13 @@ impl Call {
             Input::Model(..) => {}
             Input::Done(command, outcome) => self.on_done(command, outcome),
             Input::Operator(input) => self.on_operator(input),
-            Input::TimePassed => self.pipeline.woken_late(late),
+            Input::TimePassed => {
+                let late = self.deadline.map_or(Duration::ZERO, |deadline| now.since(deadline.at));
+                self.pipeline.woken_late(late);
+            }
         }
         self.settle();
+        self.deadline = self.next_deadline();
         self.check();
     }
 
@@ -249,31 +257,7 @@ impl Call {
 
     /// The next moment at which [`Input::TimePassed`] is due. `None` only before anything was told, and after the end.
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        if self.ending.is_over() {
-            return None;
-        }
-        let config = &self.config;
-        let deadlines = [
-            (self.ending.deadline(config), DeadlineReason::Carrier),
-            (self.link.deadline(config), DeadlineReason::Model),
-            (self.slot_deadline(), DeadlineReason::Model),
-            (self.outage.and_then(|outage| outage.ends(config)), DeadlineReason::Model),
-            (self.filler_deadline(), DeadlineReason::Model),
-            (self.floor.deadline(config), DeadlineReason::Floor),
-            (self.protection_ends(), DeadlineReason::Protection),
-            (self.tools.deadline(config), DeadlineReason::Tool),
-            (self.keypad.deadline(config), DeadlineReason::Keys),
-            (self.pipeline_deadline(), DeadlineReason::Pipeline),
-            (self.idle.deadline(config), DeadlineReason::Silence),
-            (self.gap_deadline(), DeadlineReason::Gap),
-            (self.call_length_deadline(), DeadlineReason::CallLength),
-            (self.waiting_deadline(), DeadlineReason::Waiting),
-            (self.greeting_deadline(), DeadlineReason::Greeting),
-            (self.next_frame(), DeadlineReason::Frame),
-            (self.playback.heard_out(self.now), DeadlineReason::Heard),
-            (self.playback.marks_expire(config), DeadlineReason::Mark),
-        ];
-        deadlines.into_iter().filter_map(|(at, reason)| Some(Deadline { at: at?, reason })).min()
+        self.deadline
     }
 
     /// The driver may forget kept audio before this position (see [`crate::output::Span`]).
@@ -359,6 +343,34 @@ impl Call {
         self.transcript.turn(item, self.stream_started.unwrap_or_default())
     }
 
+    fn next_deadline(&self) -> Option<Deadline> {
+        if self.ending.is_over() {
+            return None;
+        }
+        let config = &self.config;
+        let deadlines = [
+            (self.ending.deadline(config), DeadlineReason::Carrier),
+            (self.link.deadline(config), DeadlineReason::Model),
+            (self.slot_deadline(), DeadlineReason::Model),
+            (self.outage.and_then(|outage| outage.ends(config)), DeadlineReason::Model),
+            (self.filler_deadline(), DeadlineReason::Model),
+            (self.floor.deadline(config), DeadlineReason::Floor),
+            (self.protection_ends(), DeadlineReason::Protection),
+            (self.tools.deadline(config), DeadlineReason::Tool),
+            (self.keypad.deadline(config), DeadlineReason::Keys),
+            (self.pipeline_deadline(), DeadlineReason::Pipeline),
+            (self.idle.deadline(config), DeadlineReason::Silence),
+            (self.gap_deadline(), DeadlineReason::Gap),
+            (self.call_length_deadline(), DeadlineReason::CallLength),
+            (self.waiting_deadline(), DeadlineReason::Waiting),
+            (self.greeting_deadline(), DeadlineReason::Greeting),
+            (self.next_frame(), DeadlineReason::Frame),
+            (self.playback.heard_out(self.now), DeadlineReason::Heard),
+            (self.playback.marks_expire(config), DeadlineReason::Mark),
+        ];
+        deadlines.into_iter().filter_map(|(at, reason)| Some(Deadline { at: at?, reason })).min()
+    }
+
     /// Does everything that the state asks for now. The order is the order of the outputs.
     fn settle(&mut self) {
         self.playback.expire_marks(self.now, &self.config);
@@ -402,8 +414,7 @@ impl Call {
         if self.ending.goodbye_is_due(self.goodbye_facts()) {
             return Err("H2: a goodbye that is due was not carried out");
         }
-        if !over && self.poll_timeout().is_none_or(|deadline| deadline.at <= self.now) && self.ending.life != Life::Made
-        {
+        if !over && self.deadline.is_none_or(|deadline| deadline.at <= self.now) && self.ending.life != Life::Made {
             return Err("N12: something waits without a limit, or a deadline stayed due");
         }
         Ok(())
@@ -461,6 +472,8 @@ impl Call {
             // That it began is in `ending`; when is for the record, and no earlier than the greeting (B5).
             stream_started: _,
             tally: _,
+            // Made of the rest.
+            deadline: _,
         } = self;
         ending.fingerprint(print, config);
         link.fingerprint(print, config);

@@ -121,6 +121,21 @@ impl Line {
         self.drain();
     }
 
+    /// All of it was given.
+    pub fn answer_is_over(&mut self) {
+        self.model(
+            r#"{"type":"response.output_audio.done","response_id":"resp_1","item_id":"item_1","output_index":0,"content_index":0}"#,
+        );
+        self.model(r#"{"type":"response.done","response":{"id":"resp_1","status":"completed","output":[]}}"#);
+    }
+
+    /// So many ticks without anything of the model.
+    pub fn quiet_ticks(&mut self, ticks: u64) {
+        for _ in 0..ticks {
+            self.tick();
+        }
+    }
+
     /// So many ticks, the answer coming as fast as it is heard: a model that says no more while it answers is lost.
     pub fn ticks(&mut self, ticks: u64) {
         for tick in 0..ticks {
