@@ -637,6 +637,8 @@ fn h2_a_server_that_stops_has_goodbye_said_first() {
     scene.expect(["create q2 Farewell"]);
     scene.when(1.1, created(R1, Q2));
     scene.when(1.2, audio(R1, A1, 500));
+    // That it is one was known; what it was for stays.
+    scene.when(1.25, transcript(R1, A1, "Goodbye!"));
     scene.when(1.3, done(R1));
     scene.until(3.0);
     scene.expect(["keep", "plays 500ms", "do c2 hang up"]);

@@ -122,6 +122,24 @@ fn o4_what_a_goodbye_waits_for_is_noted() {
     scene.noted("GoodbyeWaits { waits_for: \"its last frame to be heard\" }");
 }
 
+/// Breaks when a goodbye that everybody has heard is said to wait for something else than it does.
+#[test]
+fn o4_whom_a_goodbye_waits_for_is_noted() {
+    let mut scene = Scene::with_carrier(config());
+    scene.when(1.0, committed(I1));
+    scene.model_says(1.0, Q2, R1, A1, 500);
+    scene.when(1.1, transcript(R1, A1, "Goodbye!"));
+    scene.when(1.3, created_by_itself(R2));
+    scene.until(2.0);
+    scene.noted("GoodbyeWaits { waits_for: \"another response\" }");
+    scene.when(2.2, speech_started(I2));
+    scene.when(2.3, done(R2));
+    scene.noted("GoodbyeWaits { waits_for: \"the caller to stop speaking\" }");
+    scene.not_noted("a hold to be decided");
+    scene.when(2.4, speech_stopped(I2));
+    scene.noted("GoodbyeWaits { waits_for: \"a hold to be decided\" }");
+}
+
 /// Breaks when marks that came back are not taken off, or the clock's part is not counted.
 #[test]
 fn a7_how_much_of_a_truncation_rests_on_the_clock_is_told() {
