@@ -239,6 +239,7 @@ impl Call {
                 self.on_model(epoch, input);
             }
             Input::Model(..) => {}
+            Input::Ears(input) => self.on_ears(input),
             Input::Done(command, outcome) => self.on_done(command, outcome),
             Input::Operator(input) => self.on_operator(input),
             Input::TimePassed => {

@@ -93,6 +93,13 @@ pub struct CallConfig {
     pub vad_prefix: Duration,
     pub vad_silence: Duration,
 
+    /// How long what only our own ears heard is held before it counts as nothing: longer than the model takes to report
+    /// the same speech, and no longer than a pause that a listener forgives (B4).
+    pub ears_report_max: Duration,
+    /// Whether the caller's audio reaches the model, while the agent is heard, only while our own ears hear speech in it;
+    /// silence stands for the rest (O3).
+    pub audio_guard: bool,
+
     /// How long an announced call may stay away (N1).
     pub announced_max: Duration,
     /// How long after its stream was lost a call may still be explained by a status (L7).
@@ -223,6 +230,8 @@ impl Default for CallConfig {
             min_speech: ms(300),
             vad_prefix: ms(300),
             vad_silence: ms(500),
+            ears_report_max: ms(700),
+            audio_guard: false,
             announced_max: ms(60_000),
             stream_lost_grace: ms(5_000),
             resume_max: Some(ms(20_000)),

@@ -14,6 +14,8 @@ pub enum Input {
     Carrier(CarrierInput),
     /// From the model, on the connection with this epoch (R11).
     Model(Epoch, ModelInput),
+    /// From ears of our own beside the model's, where there are any (B4, O3).
+    Ears(EarInput),
     /// A command ended.
     Done(CommandId, Outcome),
     Operator(OperatorInput),
@@ -44,6 +46,22 @@ pub enum CarrierInput {
     AfterStream(CallStatus),
     /// Outbound: who answered, as far as the carrier can tell. Comes seconds after the answer, or never.
     AnsweredBy(Answerer),
+}
+
+/// What our own ears hear in the caller's audio. They see each frame before the model does, and say nothing of echo (B7).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EarInput {
+    /// They follow the caller's audio, and hear no speech in it.
+    Listening,
+    /// They cannot follow, or there is nothing to listen to: nothing is known until they listen again.
+    Deaf,
+    SpeechStarted,
+    SpeechStopped,
+    /// From the next frame on the caller's audio is too quiet to be a voice, or loud for too short a time (O3).
+    Quiet,
+    /// From the next frame on it may be a voice.
+    Loud,
 }
 
 /// Who answers a call that we placed.

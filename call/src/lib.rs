@@ -34,7 +34,7 @@ pub mod wire;
 pub use call::{Call, Deadline, DeadlineReason, END_CALL};
 pub use config::{CallConfig, CallFacts};
 pub use id::{CommandId, Epoch, ItemId, MarkId, RequestId, ResponseId, ToolCallId};
-pub use input::{Answerer, CallStatus, CarrierInput, Input, ModelInput, OperatorInput, Outcome};
+pub use input::{Answerer, CallStatus, CarrierInput, EarInput, Input, ModelInput, OperatorInput, Outcome};
 pub use output::{Command, EndReason, EndedBy, ModelOutput, Note, Output, Reason, Span};
 pub use summary::Summary;
 pub use time::CallTime;

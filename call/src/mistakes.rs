@@ -110,6 +110,7 @@ impl CallConfig {
             ("cancel_timeout", self.cancel_timeout),
             ("reconnect_pause", self.reconnect_pause),
             ("hold_max", self.hold_max),
+            ("ears_report_max", self.ears_report_max),
             ("announced_max", self.announced_max),
             ("hang_up_timeout", self.hang_up_timeout),
             ("tool_timeout", self.tool_timeout),

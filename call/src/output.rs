@@ -234,6 +234,10 @@ pub enum DropReason {
     Interrupted,
     /// Agent audio beyond the most that one response may have waiting (A1).
     QueueFull,
+    /// Caller audio that was too quiet or too short to be a voice; silence went to the model in its place (O3).
+    NoiseGate,
+    /// Caller audio in which our own ears heard no speech while the agent was heard; silence likewise (O3).
+    NoSpeech,
 }
 
 /// Which guard stopped a request to speak (R2), in the order in which they are asked.
@@ -316,6 +320,8 @@ pub enum Note {
     TurnEnded {
         item: ItemId,
     },
+    /// Our own ears hear the caller speak over the agent before the model reports it; [`Note::Held`] follows (B4).
+    EarsHeard,
     /// Speech during the agent's: playing stopped until it is known whether it was meant (B4).
     Held,
     /// It was not meant; playing goes on where hearing stopped (B4).

@@ -40,6 +40,11 @@ faults! {
     HoldPlaysOn "B4" "playing goes on while it is open whether the caller meant to interrupt",
     HoldNeverDecided "B4" "speech that goes on is never found to be an interruption",
     TranscriptWaitedFor "B4" "a hold waits for its transcript for ever",
+    // Two who listen: our own ears, and the model.
+    EarsTrustedForEver "B4" "a hold that the model never reports is not ended",
+    EarsBelieved "B4" "what only our own ears heard is an interruption",
+    ReportNotJoined "B4" "what the model reports is no part of the hold that our own ears opened",
+    EarsOpenNothing "B4" "what our own ears hear over the agent holds nothing",
     // RACES d: goodbye while audio is at the carrier.
     SentGoodbyeIsHeard "H8" "hangs up when the goodbye was sent, not heard",
     GoodbyeSurvivesInterruption "H7" "an interrupted goodbye stays pending",

@@ -9,12 +9,14 @@ use crate::config::CallConfig;
 use crate::farewell;
 use crate::fingerprint::Fingerprint;
 use crate::id::ItemId;
+use crate::input::EarInput;
 use crate::planted::{Fault, planted};
 use crate::time::CallTime;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Floor {
     caller: Caller,
+    ears: Ears,
     hold: Option<Hold>,
     /// Items that were decided to be nothing before they were committed. Bounded by `UTTERANCES_MAX`.
     unwanted: Vec<ItemId>,
@@ -34,12 +36,25 @@ enum Caller {
     },
 }
 
+/// What our own ears hear of the caller.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+enum Ears {
+    /// There are none, or they cannot follow.
+    #[default]
+    Deaf,
+    Silence,
+    Speech,
+}
+
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Hold {
     since: CallTime,
+    /// Our own ears heard speech within it, so that they know when it ended.
+    heard_by_ears: bool,
     /// The caller fell silent again within it.
     silent_since: Option<CallTime>,
-    /// What the caller said within it. Bounded by `UTTERANCES_MAX`.
+    /// What the model heard the caller say within it; nothing while only our own ears heard anything. Bounded by
+    /// `UTTERANCES_MAX`.
     utterances: Vec<Utterance>,
 }
 
@@ -81,7 +96,22 @@ impl Floor {
         if let Some(hold) = &mut self.hold {
             // Twice in one hold: it goes on, and still counts from its beginning.
             hold.silent_since = None;
-            hold.note(item);
+            if !planted(Fault::ReportNotJoined) || !hold.utterances.is_empty() {
+                hold.note(item);
+            }
+        }
+    }
+
+    /// Our own ears told something about speech.
+    pub fn ears_heard(&mut self, input: EarInput) {
+        self.ears = match input {
+            EarInput::Listening | EarInput::SpeechStopped => Ears::Silence,
+            EarInput::SpeechStarted => Ears::Speech,
+            EarInput::Deaf => Ears::Deaf,
+            EarInput::Quiet | EarInput::Loud => return,
+        };
+        if let Some(hold) = &mut self.hold {
+            hold.heard_by_ears |= self.ears == Ears::Speech;
         }
     }
 
@@ -125,7 +155,8 @@ impl Floor {
 
     pub fn open_hold(&mut self, now: CallTime) {
         debug_assert!(self.hold.is_none());
-        let mut hold = Hold { since: now, silent_since: None, utterances: Vec::new() };
+        let heard_by_ears = self.ears == Ears::Speech;
+        let mut hold = Hold { since: now, heard_by_ears, silent_since: None, utterances: Vec::new() };
         if let Caller::Speaking { item, .. } = self.caller {
             hold.note(item);
         }
@@ -142,7 +173,13 @@ impl Floor {
         let is_meant = said(Meaning::Words)
             || (said(Meaning::Farewell) && !goodbye)
             || match hold.silent_since {
-                None if now < hold.since + config.hold_max || planted(Fault::HoldNeverDecided) => return None,
+                _ if !hold.is_reported() => {
+                    if now < hold.since + config.ears_report_max || planted(Fault::EarsTrustedForEver) {
+                        return None;
+                    }
+                    planted(Fault::EarsBelieved)
+                }
+                None if now < self.goes_on_until(hold, config) || planted(Fault::HoldNeverDecided) => return None,
                 None => true,
                 Some(silent_since) => {
                     let waits = hold.utterances.iter().any(|utterance| utterance.meaning.is_none());
@@ -168,16 +205,30 @@ impl Floor {
     /// When `decide` or `free_the_floor` will have something to say.
     pub fn deadline(&self, config: &CallConfig) -> Option<CallTime> {
         let hold = self.hold.as_ref().map(|hold| match hold.silent_since {
+            _ if !hold.is_reported() && planted(Fault::EarsTrustedForEver) => CallTime::NEVER,
+            _ if !hold.is_reported() => hold.since + config.ears_report_max,
             Some(_) if planted(Fault::TranscriptWaitedFor) => CallTime::NEVER,
             None if planted(Fault::HoldNeverDecided) => CallTime::NEVER,
             Some(silent_since) => silent_since + config.hold_transcript_wait,
-            None => hold.since + config.hold_max,
+            None => self.goes_on_until(hold, config),
         });
         let floor = match self.caller {
             Caller::Silent => None,
             Caller::Speaking { since, .. } => Some(since + config.floor_max),
         };
         [hold, floor].into_iter().flatten().min()
+    }
+
+    /// When speech has gone on for so long that it was meant. Of an end that our own ears heard already, the model, which
+    /// waits for a closing silence, is still to speak: the time until then is not the caller's.
+    fn goes_on_until(&self, hold: &Hold, config: &CallConfig) -> CallTime {
+        let ended = hold.heard_by_ears && self.ears == Ears::Silence;
+        hold.since + config.hold_max + if ended { config.vad_silence } else { Duration::ZERO }
+    }
+
+    /// Our own ears follow, and hear no speech.
+    pub fn ears_hear_nothing(&self) -> bool {
+        self.ears == Ears::Silence
     }
 
     /// Speech that never stops is noise on the line: the caller counts as silent again (R10).
@@ -202,6 +253,7 @@ impl Floor {
     /// understood (N6).
     pub fn caller_is_gone(&mut self, now: CallTime) {
         self.caller = Caller::Silent;
+        self.ears = Ears::Deaf;
         if let Some(hold) = &mut self.hold {
             hold.silent_since.get_or_insert(now);
         }
@@ -233,7 +285,8 @@ impl Floor {
     }
 
     pub fn fingerprint(&self, print: &mut Fingerprint<'_>, config: &CallConfig) {
-        let Floor { caller, hold, unwanted } = self;
+        let Floor { caller, ears, hold, unwanted } = self;
+        print.put(*ears);
         match *caller {
             Caller::Silent => print.put(0),
             Caller::Speaking { since, item, at_ms, protected } => {
@@ -254,8 +307,15 @@ impl Floor {
 
 impl Hold {
     fn fingerprint(&self, print: &mut Fingerprint<'_>, config: &CallConfig) {
-        let Hold { since, silent_since, utterances } = self;
+        let Hold { since, heard_by_ears, silent_since, utterances } = self;
         print.until(*since + config.hold_max);
+        print.put((*heard_by_ears, self.is_reported()));
+        if *heard_by_ears {
+            print.until(*since + config.hold_max + config.vad_silence);
+        }
+        if !self.is_reported() {
+            print.until(*since + config.ears_report_max);
+        }
         print.until_some(silent_since.map(|since| since + config.hold_transcript_wait));
         print.put(utterances.len());
         for Utterance { item, committed, length, meaning } in utterances {
@@ -263,6 +323,11 @@ impl Hold {
             // A length is long enough, or it is not.
             print.put((*committed, *length >= config.min_speech, *meaning));
         }
+    }
+
+    /// Whether the model heard it too.
+    fn is_reported(&self) -> bool {
+        !self.utterances.is_empty()
     }
 
     fn note(&mut self, item: ItemId) {

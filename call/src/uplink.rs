@@ -26,6 +26,8 @@ pub struct Uplink {
     last_message: Option<CallTime>,
     /// The present gap was filled already; the jump of the timestamp is not to fill it again.
     gap_filled: bool,
+    /// What comes is too quiet, or too short, to be a voice (O3).
+    pub quiet: bool,
 }
 
 /// What happens to one message of audio.
@@ -103,6 +105,7 @@ impl Uplink {
         self.expected_ms = None;
         self.last_audio = None;
         self.gap_filled = false;
+        self.quiet = false;
         self.carrier_spoke(now);
     }
 
@@ -149,8 +152,9 @@ impl Uplink {
             last_audio: _,
             last_message: _,
             gap_filled,
+            quiet,
         } = self;
-        print.put((held, *expected_ms, *gap_filled));
+        print.put((held, *expected_ms, *gap_filled, *quiet));
         print.until_some(self.gap_deadline(config));
         print.until_some(self.silence_deadline(config));
     }

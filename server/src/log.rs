@@ -86,6 +86,7 @@ pub(crate) fn note(note: &Note) {
         | Note::CallerStarted
         | Note::CallerStopped
         | Note::TurnEnded { .. }
+        | Note::EarsHeard
         | Note::Held
         | Note::Resumed { .. }
         | Note::Interrupted { .. }

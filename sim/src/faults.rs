@@ -6,6 +6,8 @@ use std::time::Duration;
 use call::OperatorInput;
 use call::input::CallStatus;
 
+use crate::ears::EarsPlan;
+
 /// What goes wrong between the peers. The default is a good day.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Faults {
@@ -39,6 +41,8 @@ pub struct Faults {
     /// What else the carrier says about the call, and when.
     pub statuses: Vec<(Duration, CallStatus)>,
     pub operator: Vec<(Duration, OperatorInput)>,
+    /// Ears of our own, which are never quite right. `None`: there are none.
+    pub ears: Option<EarsPlan>,
 }
 
 impl Faults {

@@ -2,6 +2,7 @@
 
 pub mod carrier;
 pub mod dice;
+pub mod ears;
 pub mod explore;
 pub mod faults;
 pub mod fuzz;

@@ -10,7 +10,7 @@ pub mod script;
 pub mod server;
 pub mod session;
 mod settings;
-mod vad;
+pub(crate) mod vad;
 pub mod voice;
 
 pub use script::{

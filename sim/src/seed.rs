@@ -15,10 +15,11 @@ use call::bridge::Clips;
 use call::config::{CallConfig, Direction, Keys, ModelAbilities, ProtectGreeting, Turns};
 use call::input::CallStatus;
 use call::wire::openai::SessionSettings;
-use call::{END_CALL, OperatorInput};
+use call::{END_CALL, EarInput, OperatorInput};
 
 use crate::carrier::stream::{CallerStep, FakeStream, StreamFacts, StreamOptions};
 use crate::dice::Dice;
+use crate::ears::EarsPlan;
 use crate::model::voice::noise;
 use crate::model::{
     Behaviour, FakeModel, Reply, ReplyCall, ReplyEnd, ReplyItem, Script, TranscriptOrder, TranscriptionTiming, Voice,
@@ -118,6 +119,7 @@ impl Plan {
         // One set of dice for each part, so that a change to one leaves the others of a seed as they were.
         let [mut caller, mut replies, mut config, mut model, mut stream, mut faults, mut rest, mut more, mut losses] =
             std::array::from_fn(|_| dice.split());
+        let mut ears = dice.split();
         let mut config = draw_config(&mut config);
         draw_more(&mut more, &mut config);
         let mut faults = draw_faults(&mut faults);
@@ -125,6 +127,7 @@ impl Plan {
         let mut behaviour = draw_behaviour(&mut model);
         let later = draw_losses(&mut losses, &mut config, &mut behaviour, &mut faults);
         draw_keys(&mut more, &config, &mut caller);
+        faults.ears = draw_ears(&mut ears, &mut config);
         // What one delta brings is accepted or not, whole; a bound below that says nothing.
         let sizes = later.iter().map(|session| &session.behaviour).chain([&behaviour]);
         if sizes.flat_map(|behaviour| &behaviour.delta_bytes).any(|bytes| *bytes > 4_000) {
@@ -507,6 +510,7 @@ fn draw_faults(dice: &mut Dice) -> Faults {
         } else {
             vec![(dice.ms(0..=1_000), CallStatus::InProgress)]
         },
+        ears: None,
         operator: if dice.percent(15) {
             (0..dice.between(1..=3))
                 .map(|_| {
@@ -618,6 +622,38 @@ fn draw_losses(
     }
     faults.comes_back_after = (!dice.percent(15)).then(|| dice.ms(200..=6_000));
     later
+}
+
+/// Ears of our own beside the model's (B4, O3). Most calls have none.
+fn draw_ears(dice: &mut Dice, config: &mut CallConfig) -> Option<EarsPlan> {
+    if !dice.percent(35) {
+        return None;
+    }
+    config.audio_guard = dice.percent(40);
+    config.ears_report_max = dice.ms(100..=1_500);
+    let facts = [
+        EarInput::SpeechStarted,
+        EarInput::SpeechStarted,
+        EarInput::SpeechStarted,
+        EarInput::SpeechStopped,
+        EarInput::Deaf,
+        EarInput::Listening,
+    ];
+    let wrong = if dice.percent(50) { dice.between(1..=8) } else { 0 };
+    let quiet = if dice.percent(25) { dice.between(1..=3) } else { 0 };
+    let mut from = Duration::ZERO;
+    Some(EarsPlan {
+        delay: if dice.percent(5) { dice.ms(300..=2_000) } else { dice.ms(0..=200) },
+        silence: dice.ms(100..=500),
+        wrong: (0..wrong).map(|_| (dice.ms(500..=18_000), dice.pick(&facts))).collect(),
+        quiet: (0..quiet)
+            .map(|_| {
+                let start = from + dice.ms(100..=4_000);
+                from = start + dice.ms(20..=2_000);
+                start..from
+            })
+            .collect(),
+    })
 }
 
 /// A time of this length that is over before [`CALM`].

@@ -12,10 +12,11 @@ use call::config::{CallConfig, CallFacts, Direction};
 use call::input::{CallStatus, CarrierInput, Input, Outcome};
 use call::trace::Words;
 use call::wire::openai::{SessionSettings, close_is_fatal};
-use call::{CallTime, Command, CommandId, EndReason, Epoch, ModelInput, Note, Summary};
+use call::{CallTime, Command, CommandId, EarInput, EndReason, Epoch, ModelInput, Note, Summary};
 
 use crate::carrier::stream::{self as carrier, FakeStream, StreamReport};
 use crate::dice::Dice;
+use crate::ears::Ears;
 pub use crate::faults::{ConnectFault, Faults, HangUpFault, LinkFaults, ModelBreak, ToolFault};
 use crate::link::{Agenda, Link};
 use crate::model::{self, FakeModel};
@@ -88,6 +89,7 @@ pub struct World {
     pub sessions: Vec<Session>,
     supply: std::vec::IntoIter<FakeModel>,
     faults: Faults,
+    ears: Option<Ears>,
     dice: Dice,
     to_carrier: Link<FromPeer>,
     from_carrier: Link<FromPeer>,
@@ -147,7 +149,17 @@ impl World {
         for (at, status) in &faults.statuses {
             inputs.put(*at, Input::Carrier(CarrierInput::Status(*status)));
         }
+        if let Some(ears) = &faults.ears {
+            for (at, input) in &ears.wrong {
+                inputs.put(*at, Input::Ears(*input));
+            }
+            for quiet in &ears.quiet {
+                inputs.put(quiet.start, Input::Ears(EarInput::Quiet));
+                inputs.put(quiet.end, Input::Ears(EarInput::Loud));
+            }
+        }
         World {
+            ears: faults.ears.clone().map(Ears::new),
             bridge: Bridge::new(setup.config, facts, setup.settings, setup.clips, wants),
             carrier: setup.carrier,
             earlier: Vec::new(),
@@ -384,6 +396,9 @@ impl World {
                     self.media_in += u64::from(live && text.contains(r#""event":"media""#));
                     self.bridge.handle_carrier(&text, at);
                     self.drain();
+                    for (delay, fact) in self.ears.iter_mut().flat_map(|ears| ears.hear(&text)) {
+                        self.inputs.put(self.now + delay, Input::Ears(fact));
+                    }
                 }
                 FromPeer::Close | FromPeer::CloseWith(_) => self.tell(Input::Carrier(CarrierInput::Closed)),
             }

@@ -31,12 +31,14 @@ struct Found {
     after: Duration,
 }
 
-fn worlds() -> [Scope; 15] {
+fn worlds() -> [Scope; 17] {
     [
         scopes::cancelled(),
         scopes::unspoken(),
         scopes::greeting(),
         scopes::hold(),
+        scopes::ears(),
+        scopes::ears_goodbye(),
         scopes::talkative(),
         scopes::marks(),
         scopes::hang_up(),

@@ -57,6 +57,16 @@ fn hold() {
 }
 
 #[test]
+fn ears() {
+    search(scopes::ears(), STATES_MAX);
+}
+
+#[test]
+fn ears_goodbye() {
+    search(scopes::ears_goodbye(), STATES_MAX);
+}
+
+#[test]
 fn hang_up() {
     search(scopes::hang_up(), STATES_MAX);
 }
@@ -131,6 +141,8 @@ fn equal_fingerprints_mean_equal_futures() {
         scopes::cancelled(),
         scopes::talkative(),
         scopes::hold(),
+        scopes::ears(),
+        scopes::ears_goodbye(),
         scopes::hang_up(),
         scopes::asking(),
         scopes::failing(),

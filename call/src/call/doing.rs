@@ -12,6 +12,13 @@ use crate::playback::playing_time;
 use crate::response::{Active, Again, Ended, Slot, Waiting};
 
 impl Call {
+    /// Nothing more is said until it is known whether the caller meant it (B4).
+    pub(super) fn hold(&mut self) {
+        self.floor.open_hold(self.now);
+        self.stop_playing();
+        self.note(Note::Held);
+    }
+
     /// The caller interrupts: one atomic step, in this order (B1).
     pub(super) fn interrupt(&mut self) {
         let unheard_ms = playing_time(self.playback.unheard_bytes(self.now)).as_millis() as u32;

@@ -6,7 +6,7 @@ use super::{Call, Greeting};
 use crate::config::{Direction, OnMachine};
 use crate::ending::{Goodbye, HangUp, Life};
 use crate::id::CommandId;
-use crate::input::{Answerer, CallStatus, CarrierInput, OperatorInput, Outcome};
+use crate::input::{Answerer, CallStatus, CarrierInput, EarInput, OperatorInput, Outcome};
 use crate::model::Link;
 use crate::output::{DropReason, EndReason, Guard, Local, Note, Output, Reason};
 use crate::planted::{Fault, planted};
@@ -89,8 +89,9 @@ impl Call {
     }
 
     fn on_caller_audio(&mut self, bytes: u32, timestamp_ms: u64) {
+        let withheld = self.withheld();
         let fate = match self.link {
-            Link::Ready { .. } => Fate::Forward,
+            Link::Ready { .. } => withheld.map_or(Fate::Forward, Fate::Drop),
             Link::None | Link::Connecting { .. } | Link::Configuring { .. } | Link::Lost { .. } => Fate::Hold,
             Link::Gone => Fate::Drop(DropReason::NoModel),
         };
@@ -102,6 +103,10 @@ impl Call {
                 }
                 self.outputs.push_back(Output::ForwardAudio);
             }
+            // The model's clock goes on by as much (L2). Fifty a second: counted, and not noted.
+            Fate::Drop(_) if self.link.is_ready() => {
+                self.outputs.push_back(Output::ForwardSilence { bytes: fill.saturating_add(bytes) });
+            }
             Fate::Hold => {
                 self.outputs.push_back(Output::HoldAudio);
                 while let Some(bytes) = self.uplink.overflow(&self.config) {
@@ -110,6 +115,33 @@ impl Call {
                 }
             }
             Fate::Drop(reason) => self.note(Note::Dropped { reason, bytes }),
+        }
+    }
+
+    /// What our own ears tell. They may stop a sentence for a moment; what the caller said, the model alone decides (B4).
+    pub(super) fn on_ears(&mut self, input: EarInput) {
+        if !self.ending.is_streaming() {
+            return;
+        }
+        match input {
+            EarInput::Quiet => self.uplink.quiet = true,
+            EarInput::Loud => self.uplink.quiet = false,
+            EarInput::Listening | EarInput::Deaf | EarInput::SpeechStarted | EarInput::SpeechStopped => {
+                self.floor.ears_heard(input);
+            }
+        }
+        if input == EarInput::SpeechStarted && !planted(Fault::EarsOpenNothing) {
+            self.ears_heard_speech();
+        }
+    }
+
+    /// A model that cannot say what became of it is not interrupted for it, nor one that said already that the caller
+    /// speaks.
+    fn ears_heard_speech(&mut self) {
+        let model_hears = self.floor.is_caller_speaking() || self.floor.is_held();
+        if self.may_hold() && self.link.is_ready() && !model_hears && !self.is_protected() && self.is_interruptible() {
+            self.note(Note::EarsHeard);
+            self.hold();
         }
     }
 

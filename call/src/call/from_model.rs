@@ -168,16 +168,8 @@ impl Call {
         if self.is_protected() || self.floor.is_held() {
             return;
         }
-        // An answer that pauses is being heard too: more of it is coming (R7).
-        let pausing = self.slot.active().is_some_and(|active| active.spoke);
-        let audible = self.playback.is_audible(self.now) || pausing;
-        let goodbye = self.ending.goodbye != Goodbye::None && !planted(Fault::HungUpOverCaller);
-        if self.config.hold && self.config.turns == Turns::Client && (audible || goodbye) {
-            self.floor.open_hold(self.now);
-            self.stop_playing();
-            self.note(Note::Held);
-        } else if audible || goodbye {
-            self.interrupt();
+        if self.is_interruptible() {
+            if self.may_hold() { self.hold() } else { self.interrupt() }
         } else if self.slot.ask().is_some_and(|ask| ask.reason != Reason::Greeting) && !self.slot.is_cancelled() {
             // Nothing of it was sent yet: both turns are answered together (T1).
             self.take_back_unheard();

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::{Call, Greeting};
-use crate::config::ProtectGreeting;
+use crate::config::{ProtectGreeting, Turns};
+use crate::ending::Goodbye;
 use crate::id::{RequestId, ResponseId};
-use crate::output::Reason;
+use crate::output::{DropReason, Reason};
 use crate::planted::{Fault, planted};
 use crate::response::Slot;
 use crate::time::CallTime;
@@ -29,6 +30,28 @@ impl Call {
             }
             _ => self.memory.get(response).is_some_and(|ended| ended.answers.is_some()),
         }
+    }
+
+    /// Whether what the caller says now would be an interruption: of the agent, or of a goodbye (B3, H7).
+    pub(super) fn is_interruptible(&self) -> bool {
+        // An answer that pauses is being heard too: more of it is coming (R7).
+        let pausing = self.slot.active().is_some_and(|active| active.spoke);
+        let audible = self.playback.is_audible(self.now) || pausing;
+        audible || (self.ending.goodbye != Goodbye::None && !planted(Fault::HungUpOverCaller))
+    }
+
+    /// Whether an interruption may turn out to be none (B4).
+    pub(super) fn may_hold(&self) -> bool {
+        self.config.hold && self.config.turns == Turns::Client
+    }
+
+    /// Why the caller's audio does not reach the model now, if it does not (O3).
+    pub(super) fn withheld(&self) -> Option<DropReason> {
+        if self.uplink.quiet {
+            return Some(DropReason::NoiseGate);
+        }
+        let nobody = !self.floor.is_caller_speaking() && !self.floor.is_held() && self.floor.ears_hear_nothing();
+        (self.config.audio_guard && nobody && self.playback.is_audible(self.now)).then_some(DropReason::NoSpeech)
     }
 
     /// The greeting is being heard, and may not be interrupted now (B5).

@@ -9,7 +9,7 @@ use call::id::{ItemId, MarkId, RequestId, ResponseId, ToolCallId};
 use call::input::{CallStatus, CarrierInput, ItemKind, ModelError, ModelInput, OperatorInput, ResponseStatus, Usage};
 use call::trace::{Trace, TraceWriter, Words};
 use call::wire::openai::SessionSettings;
-use call::{Call, CallTime, Command, CommandId, Epoch, Input, Outcome, Output};
+use call::{Call, CallTime, Command, CommandId, EarInput, Epoch, Input, Outcome, Output};
 
 /// Things that one input may ask for. No input asks for more than there are items, tools and frames at once.
 const OUTPUTS_MAX: usize = 20_000;
@@ -212,6 +212,14 @@ impl Bytes<'_> {
                 ]);
                 Input::Done(CommandId(self.small()), outcome)
             }
+            14 => Input::Ears(self.pick([
+                EarInput::Listening,
+                EarInput::Deaf,
+                EarInput::SpeechStarted,
+                EarInput::SpeechStopped,
+                EarInput::Quiet,
+                EarInput::Loud,
+            ])),
             _ => Input::TimePassed,
         }
     }

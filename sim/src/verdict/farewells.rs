@@ -105,8 +105,10 @@ impl Farewells {
 
     /// A stream that is gone, or whatever an operator wants, ends what was under way.
     fn carrier_says(&mut self, input: &Input) {
-        let heard =
-            matches!(input, Input::Carrier(call::CarrierInput::Audio { .. } | call::CarrierInput::MarkReturned(_)));
+        let heard = matches!(
+            input,
+            Input::Ears(_) | Input::Carrier(call::CarrierInput::Audio { .. } | call::CarrierInput::MarkReturned(_))
+        );
         if !heard {
             (self.newest, self.turn) = (None, None);
             // What an operator wants said may come before all else.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use call::config::{Direction, Keys, Turns};
 use call::input::{CarrierInput, Input, ModelError, ModelInput};
 use call::trace::Event;
-use call::{CallTime, END_CALL, Epoch, ItemId, Note, RequestId, ResponseId, ToolCallId};
+use call::{CallTime, END_CALL, EarInput, Epoch, ItemId, Note, RequestId, ResponseId, ToolCallId};
 
 use super::{Doubt, Judgement, broken, ms, since_made};
 use crate::joined::Line;
@@ -58,6 +58,12 @@ pub(super) struct Referee<'a> {
     /// Turns of the caller that were not answered yet.
     unanswered: BTreeMap<ItemId, Duration>,
     held_since: Option<Duration>,
+    /// It was opened by our own ears, and the model reported nothing since.
+    ears_only: bool,
+    /// Our own ears hear no voice, or nothing loud enough for one; and the bytes of the frame that came with that (O3).
+    ears_silent: bool,
+    too_quiet: bool,
+    frame: Frame,
     /// Reasons to speak that were stopped by a guard, in the words of the notes.
     waiting: BTreeSet<String>,
     /// Since when no guard of R2 stops anything.
@@ -82,6 +88,14 @@ pub(super) struct Referee<'a> {
     gap_filled: bool,
     silence_due: Option<u64>,
     pub(super) counts: BTreeMap<&'static str, u64>,
+}
+
+/// The caller's frame just told: whether it may be withheld from the model, silence in its place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Frame {
+    Goes,
+    MayStay(u64),
+    Stays(u64),
 }
 
 /// A function call.
@@ -132,6 +146,10 @@ impl<'a> Referee<'a> {
             responses_done: BTreeMap::new(),
             unanswered: BTreeMap::new(),
             held_since: None,
+            ears_only: false,
+            ears_silent: false,
+            too_quiet: false,
+            frame: Frame::Goes,
             waiting: BTreeSet::new(),
             free_since: None,
             goodbye_waited_until: Duration::ZERO,
@@ -165,6 +183,7 @@ impl<'a> Referee<'a> {
             // What an older connection says is not about this conversation any more (R11).
             Input::Model(..) => return,
             Input::Carrier(input) => return self.carrier_input(input, now),
+            Input::Ears(input) => return self.ears_input(*input),
             _ => return,
         };
         match input {
@@ -183,6 +202,7 @@ impl<'a> Referee<'a> {
             ModelInput::Configured => self.configured = true,
             ModelInput::SpeechStarted { .. } => {
                 self.caller_speaks = true;
+                self.ears_only = false;
                 // Who speaks again will be answered later.
                 self.unanswered.clear();
             }
@@ -262,12 +282,32 @@ impl<'a> Referee<'a> {
                 self.expected_ms = Some(timestamp_ms + u64::from(*bytes) / 8);
                 let fills = !std::mem::take(&mut self.gap_filled) && gap_ms > 0 && self.configured;
                 self.silence_due = Some(if fills { gap_ms.min(10_000) * 8 } else { 0 });
+                let bytes = u64::from(*bytes);
+                let guarded = self.plan.config.audio_guard && self.ears_silent && !self.caller_speaks;
+                self.frame = match (self.too_quiet, guarded) {
+                    (true, _) => Frame::Stays(bytes),
+                    (false, true) => Frame::MayStay(bytes),
+                    (false, false) => Frame::Goes,
+                };
             }
             _ => {}
         }
     }
 
+    fn ears_input(&mut self, input: EarInput) {
+        if !self.streaming {
+            return;
+        }
+        match input {
+            EarInput::Listening | EarInput::SpeechStopped => self.ears_silent = true,
+            EarInput::SpeechStarted | EarInput::Deaf => self.ears_silent = false,
+            EarInput::Quiet => self.too_quiet = true,
+            EarInput::Loud => self.too_quiet = false,
+        }
+    }
+
     fn stream_gone(&mut self) {
+        (self.ears_silent, self.too_quiet) = (false, false);
         (self.streaming, self.caller_speaks) = (false, false);
     }
 
@@ -366,13 +406,23 @@ impl<'a> Referee<'a> {
             "forward" if name == "silence" => {
                 self.saw("forward silence");
                 let bytes = number_after(words, "silence ").unwrap_or(0);
-                match self.silence_due {
-                    Some(due) if due != bytes => {
+                let Some(due) = self.silence_due else {
+                    self.gap_filled = true;
+                    return Ok(());
+                };
+                match self.frame {
+                    Frame::Stays(frame) | Frame::MayStay(frame) if bytes == due + frame => {
+                        self.saw("silence for what is withheld");
+                    }
+                    Frame::Goes | Frame::MayStay(_) if bytes == due => {}
+                    Frame::Goes | Frame::MayStay(_) | Frame::Stays(_) => {
                         return broken("N7", now, format!("{bytes} bytes of silence for a gap of {due}"));
                     }
-                    Some(_) => self.silence_due = Some(0),
-                    None => self.gap_filled = true,
                 }
+                self.silence_due = Some(0);
+            }
+            "forward" if name.is_empty() && matches!(self.frame, Frame::Stays(_)) => {
+                return broken("O3", now, "what is too quiet to be a voice reached the model");
             }
             "forward" if name.is_empty() && self.silence_due.is_some_and(|due| due > 0) => {
                 return broken("N7", now, format!("a gap of {:?} bytes is not filled", self.silence_due));
@@ -411,6 +461,12 @@ impl<'a> Referee<'a> {
             "note" if name == "GoodbyeDone" && (self.caller_speaks || self.active.is_some()) => {
                 return broken("H2", now, "a goodbye was carried out over somebody who speaks");
             }
+            "note" if name == "Resumed" && self.caller_speaks && self.streaming => {
+                return broken("B4", now, "played on while the caller speaks");
+            }
+            "note" if name == "Interrupted" && self.ears_only && self.held_since.is_some() => {
+                return broken("B4", now, "interrupted by what the model never heard");
+            }
             "note" => self.note(words, name, now),
             _ => {}
         }
@@ -430,8 +486,15 @@ impl<'a> Referee<'a> {
                 self.unanswered.clear();
                 self.greeted |= self.greeting.is_some() && self.greeting == self.active;
             }
+            "EarsHeard" => {
+                self.ears_only = true;
+                self.saw("our own ears open a hold");
+            }
             "Held" => self.held_since = Some(now),
             "Resumed" => {
+                if std::mem::take(&mut self.ears_only) {
+                    self.saw("what only our own ears heard is nothing");
+                }
                 // What was said in the hold was nothing.
                 if let Some(held) = self.held_since.take() {
                     self.unanswered.retain(|_, since| *since < held);
@@ -617,9 +680,11 @@ impl<'a> Referee<'a> {
                 return broken("R3", now, format!("{:?} waits since {since:?}, and nothing stops it", self.waiting));
             }
         }
+        // The model may report at the last moment what our own ears heard, and say as late that it ended.
+        let ears = if self.plan.faults.ears.is_some() { config.vad_silence + config.ears_report_max } else { ms(0) };
         if let Some(since) = self.held_since
             // A second utterance within the hold may begin when the first is waiting for its transcript.
-            && now > since + config.hold_max + config.hold_transcript_wait * 2 + self.doubt.frozen + ms(20)
+            && now > since + config.hold_max + config.hold_transcript_wait * 2 + ears + self.doubt.frozen + ms(20)
         {
             return broken("B4", now, format!("a hold since {since:?} is not decided"));
         }

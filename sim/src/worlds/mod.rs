@@ -16,7 +16,7 @@ use call::config::{CallConfig, CallFacts, Direction};
 use call::fingerprint::Fingerprint;
 use call::input::{ItemKind, ModelError, ResponseStatus, Usage};
 use call::{
-    Call, CallStatus, CallTime, CarrierInput, Command, CommandId, END_CALL, Epoch, Input, ItemId, ModelInput,
+    Call, CallStatus, CallTime, CarrierInput, Command, CommandId, END_CALL, EarInput, Epoch, Input, ItemId, ModelInput,
     ModelOutput, OperatorInput, Outcome, Output, Reason, RequestId, ResponseId, ToolCallId,
 };
 
@@ -64,6 +64,8 @@ pub struct Scope {
     pub utterances: u8,
     pub said: &'static [Said],
     pub lengths: &'static [Length],
+    /// Times at which our own ears hear speech, whether there is any or not.
+    pub ears: u8,
     pub marks_get_lost: bool,
     /// Marks that a `clear` flushed come back at any later time.
     pub marks_come_late: bool,
@@ -125,6 +127,9 @@ pub enum Step {
     Stops(Length),
     Committed(ItemId),
     Transcribed(ItemId, Said),
+    EarsHear,
+    EarsHearTheEnd,
+    EarsGoDeaf,
     MarkReturns,
     MarkIsLost,
     StreamStops,
@@ -150,6 +155,8 @@ pub struct World {
     model: Model,
     /// What the caller said, until nothing more will be heard of it.
     utterances: Vec<Utterance>,
+    /// Our own ears hear speech.
+    ears_hear: bool,
     hang_up: Option<CommandId>,
     tools: Vec<CommandId>,
     left: Left,
@@ -168,6 +175,7 @@ struct Left {
     tools: u8,
     end_calls: u8,
     utterances: u8,
+    ears: u8,
     texts: u8,
     forced_texts: u8,
     starts: u8,
@@ -244,6 +252,7 @@ impl World {
             now: CallTime::from_millis(1_000),
             model: Model::default(),
             utterances: Vec::new(),
+            ears_hear: false,
             hang_up: None,
             tools: Vec::new(),
             left: Left {
@@ -255,6 +264,7 @@ impl World {
                 tools: scope.tools,
                 end_calls: scope.end_calls,
                 utterances: scope.utterances,
+                ears: scope.ears,
                 texts: scope.texts,
                 forced_texts: scope.forced_texts,
                 starts: scope.starts_again,
@@ -366,6 +376,18 @@ impl World {
         }
         if self.left.utterances > 0 && self.utterances.iter().all(|utterance| utterance.state == Speech::Committed) {
             steps.push(Step::Speaks);
+        }
+    }
+
+    fn ear_steps(&self, steps: &mut Vec<Step>) {
+        if !self.watch.streaming {
+            return;
+        }
+        if self.ears_hear {
+            steps.push(Step::EarsHearTheEnd);
+            steps.push(Step::EarsGoDeaf);
+        } else if self.left.ears > 0 {
+            steps.push(Step::EarsHear);
         }
     }
 
@@ -512,6 +534,16 @@ impl World {
         self.tell(ModelInput::SpeechStopped { item, at_ms: whole.as_millis() as u64 });
     }
 
+    fn ears_hear(&mut self) {
+        self.left.ears -= 1;
+        self.ears_hear = true;
+        let over_agent = self.watch.is_surely_audible(self.now) && !self.watch.caller_speaking && !self.model.lost;
+        self.give(Input::Ears(EarInput::SpeechStarted));
+        if over_agent {
+            self.watch.must_be_held();
+        }
+    }
+
     fn transcribed(&mut self, item: ItemId, said: Said) {
         self.watch.caller_said_goodbye |= said == Said::Farewell;
         self.utterances.retain(|utterance| utterance.item != item);
@@ -638,6 +670,7 @@ impl Explorable for World {
         }
         self.model_steps(&mut steps);
         self.caller_steps(&mut steps);
+        self.ear_steps(&mut steps);
         self.carrier_steps(&mut steps);
         if !self.tools.is_empty() {
             steps.push(Step::ToolAnswers);
@@ -724,6 +757,7 @@ impl Explorable for World {
                 let item = self.item();
                 self.utterances.push(Utterance { item, state: Speech::Going });
                 self.watch.caller_speaking = true;
+                self.watch.reported();
                 self.tell(ModelInput::SpeechStarted { item, at_ms: 0 });
             }
             Step::Stops(length) => self.stops(length),
@@ -737,6 +771,15 @@ impl Explorable for World {
                 self.tell(ModelInput::Committed { item });
             }
             Step::Transcribed(item, said) => self.transcribed(item, said),
+            Step::EarsHear => self.ears_hear(),
+            Step::EarsHearTheEnd => {
+                self.ears_hear = false;
+                self.give(Input::Ears(EarInput::SpeechStopped));
+            }
+            Step::EarsGoDeaf => {
+                self.ears_hear = false;
+                self.give(Input::Ears(EarInput::Deaf));
+            }
             Step::MarkReturns => {
                 if let Some(mark) = self.watch.mark_returns() {
                     self.give(Input::Carrier(CarrierInput::MarkReturned(mark)));
@@ -822,6 +865,7 @@ impl Explorable for World {
         }
         print.id_of(self.hang_up);
         print.ids(self.tools.iter().copied());
+        print.put(self.ears_hear);
         self.watch.fingerprint(&mut print, &self.scope.config);
         self.call.fingerprint(&mut print);
     }

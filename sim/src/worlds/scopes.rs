@@ -64,6 +64,7 @@ fn quiet(name: &'static str) -> Scope {
         utterances: 0,
         said: &[],
         lengths: &[Length::Long],
+        ears: 0,
         marks_get_lost: false,
         marks_come_late: false,
         stream_stops: false,
@@ -142,6 +143,44 @@ pub fn hold() -> Scope {
             "an item of the caller is deleted",
         ],
         ..quiet("hold")
+    }
+}
+
+/// Speech as our own ears hear it × as the model reports it: before, after, or only one of the two (B4).
+pub fn ears() -> Scope {
+    Scope {
+        config: CallConfig { ears_report_max: ms(40), vad_silence: ms(40), ..config() },
+        deltas: 1,
+        delta_ms: 60,
+        utterances: 1,
+        said: &[Said::Nothing, Said::Words],
+        lengths: &[Length::Short, Length::Long],
+        ears: 2,
+        sometimes: &[
+            "our own ears open a hold",
+            "the model reports what our own ears heard",
+            "what only our own ears heard is ignored",
+            "a hold becomes an interruption",
+            "playing goes on after a hold",
+        ],
+        ..quiet("ears")
+    }
+}
+
+/// The same × goodbye × the carrier's stop (H7, L7).
+pub fn ears_goodbye() -> Scope {
+    Scope {
+        replies: &[Reply::Goodbye],
+        lengths: &[Length::Long],
+        ears: 1,
+        stream_stops: true,
+        sometimes: &[
+            "our own ears open a hold",
+            "what only our own ears heard is ignored",
+            "a goodbye is withdrawn",
+            "ended by goodbye",
+        ],
+        ..Scope { name: "ears-goodbye", ..ears() }
     }
 }
 

@@ -48,6 +48,8 @@ pub(super) struct Watch {
     cleared: Option<u64>,
     cut_off: bool,
     held: bool,
+    /// It was opened by our own ears, and the model reported nothing since.
+    ears_only: bool,
     /// A response is going on.
     pub generating: bool,
     /// At the carrier, not confirmed.
@@ -259,6 +261,25 @@ impl Watch {
         self.held && (self.generating || self.cut_off || unsent || self.goodbye_pending)
     }
 
+    /// Whether the agent is heard, however late its marks are.
+    pub fn is_surely_audible(&self, now: CallTime) -> bool {
+        self.streaming && self.frames.back().is_some_and(|frame| frame.play_end > now)
+    }
+
+    /// Our own ears heard the caller over the agent.
+    pub fn must_be_held(&mut self) {
+        if !self.is_held() && !self.ended {
+            self.breaks("B4: our own ears hear the caller over the agent, who speaks on");
+        }
+    }
+
+    /// The model reports speech.
+    pub fn reported(&mut self) {
+        if self.is_held() && std::mem::take(&mut self.ears_only) {
+            self.happened.push("the model reports what our own ears heard");
+        }
+    }
+
     pub fn step_ends(&mut self) {
         self.held = self.is_held();
     }
@@ -317,6 +338,7 @@ impl Watch {
             cleared,
             cut_off,
             held,
+            ears_only,
             generating: _,
             frames,
             marks,
@@ -346,7 +368,7 @@ impl Watch {
         let behind = (*dead).max(*confirmed);
         print.put((kept - next, kept - sent, kept - behind, kept - dead.max(confirmed)));
         print.put(cleared.map(|heard| kept.wrapping_sub(heard)));
-        print.put((*cut_off, *held, *caller_speaking, *caller_said_goodbye));
+        print.put((*cut_off, *held, *held && *ears_only, *caller_speaking, *caller_said_goodbye));
         print.put((*taken_back, *answering, *goodbye_pending, *texts, *result, *tells_result));
         print.put(frames.len());
         for Frame { end, play_end } in frames {
@@ -588,16 +610,29 @@ impl World {
         match note {
             Note::MediaStarted => watch.streaming = true,
             Note::CallerStopped => watch.caller_speaking = false,
+            Note::EarsHeard => {
+                watch.ears_only = true;
+                watch.happened.push("our own ears open a hold");
+            }
             Note::Held => {
                 watch.held = true;
                 watch.happened.push("a hold");
             }
             Note::Resumed { back_channel } => {
                 watch.held = false;
+                if watch.caller_speaking && watch.streaming {
+                    watch.breaks("B4: playing goes on while the caller speaks");
+                }
+                if std::mem::take(&mut watch.ears_only) {
+                    watch.happened.push("what only our own ears heard is ignored");
+                }
                 watch.happened.push(if *back_channel { "a back-channel word is ignored" } else { "noise is ignored" });
             }
             Note::Interrupted { .. } => {
                 if watch.is_held() {
+                    if std::mem::take(&mut watch.ears_only) {
+                        watch.breaks("B4: an interruption that the model never heard");
+                    }
                     watch.happened.push("a hold becomes an interruption");
                 }
                 watch.interrupts();
