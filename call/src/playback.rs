@@ -53,8 +53,6 @@ pub struct Playback {
     bytes_since_mark: u32,
     /// Sending stopped, while it is not known whether the caller meant to interrupt (B4).
     paused: bool,
-    /// Bytes ever kept by the driver; positions of `Span` count from its first.
-    kept: u64,
     /// Frames ever sent.
     frames_sent: u64,
     /// At the last `clear`, as long as nothing was sent since: how much of what counts as heard rests on the clock,
@@ -67,7 +65,6 @@ pub struct Playback {
 struct Segment {
     place: u64,
     len: u64,
-    kept_at: u64,
     owner: Owner,
     /// Bytes of the item before this segment.
     item_offset: u64,
@@ -172,7 +169,6 @@ impl Playback {
             return false;
         }
         match self.segments.back_mut() {
-            // Nothing can have been kept in between: what is accepted is kept, and goes to the back.
             Some(last) if last.owner.item() == Some(item) && !last.closed => last.len += u64::from(bytes),
             _ => {
                 let item_offset = self
@@ -184,7 +180,6 @@ impl Playback {
                 self.segments.push_back(Segment {
                     place: self.accepted,
                     len: u64::from(bytes),
-                    kept_at: self.kept,
                     owner: Owner::Item { response, item },
                     item_offset,
                     closed: false,
@@ -192,7 +187,6 @@ impl Playback {
             }
         }
         self.accepted += u64::from(bytes);
-        self.kept += u64::from(bytes);
         true
     }
 
@@ -201,13 +195,11 @@ impl Playback {
         self.segments.push_back(Segment {
             place: self.accepted,
             len: u64::from(bytes),
-            kept_at: self.kept,
             owner: Owner::Local,
             item_offset: 0,
             closed: true,
         });
         self.accepted += u64::from(bytes);
-        self.kept += u64::from(bytes);
     }
 
     /// All audio of this item was given.
@@ -240,12 +232,8 @@ impl Playback {
         let plays_at = if planted(Fault::CatchesUpTooMuch) { self.pace_end } else { self.pace_end.max(now) };
         self.pace_end = plays_at + duration;
         let segment = &self.segments[index];
-        let sending = Sending::Audio {
-            span: Span { start: segment.kept_at + (self.sent - segment.place), len: audio_bytes },
-            pad,
-            plays_at,
-            owner: segment.owner,
-        };
+        let sending =
+            Sending::Audio { span: Span { start: self.sent, len: audio_bytes }, pad, plays_at, owner: segment.owner };
         // The first frame of an utterance is marked at once, so that the clock starts right.
         let first = self.in_flight.is_empty() || self.hearing_end() < now;
         self.unconfirmed = 0;
@@ -424,11 +412,9 @@ impl Playback {
         self.accepted - self.heard(now)
     }
 
-    /// The driver may forget kept audio before this position.
+    /// The driver may forget kept audio before this place: no `clear` can bring it back into the queue.
     pub fn needed_from(&self) -> u64 {
-        self.segments.front().map_or(self.kept, |segment| {
-            segment.kept_at + self.confirmed.clamp(segment.place, segment.end()) - segment.place
-        })
+        self.confirmed
     }
 
     pub fn frames_sent(&self) -> u64 {
@@ -540,20 +526,19 @@ impl Playback {
             marks_sent: _,
             bytes_since_mark,
             paused,
-            kept,
             frames_sent: _,
             // For the record.
             unconfirmed: _,
         } = self;
-        // Places count from what was confirmed, positions at the driver from what it keeps.
+        // Places count from what was confirmed.
         print.put((*accepted - *confirmed, *sent - *confirmed, *paused));
         // A pace that lies behind does not hold the next frame up, and is caught up with by it.
         print.until(*pace_end);
         // Enough for a mark, or not yet.
         print.put(playing_time(u64::from(*bytes_since_mark)).min(config.mark_every));
         print.put(segments.len());
-        for Segment { place, len, kept_at, owner, item_offset, closed } in segments {
-            print.put((place.wrapping_sub(*confirmed), *len, *kept - *kept_at, *item_offset, *closed));
+        for Segment { place, len, owner, item_offset, closed } in segments {
+            print.put((place.wrapping_sub(*confirmed), *len, *item_offset, *closed));
             print.id_of(owner.response());
             print.id_of(owner.item());
         }
@@ -564,6 +549,43 @@ impl Playback {
             // Of one that was played, the grace is what is left.
             print.until(*play_end + config.mark_grace);
             print.id_of(mark.map(|seq| MarkId { epoch: *epoch, seq }));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(end: u64, play_end: u64) -> InFlight {
+        InFlight {
+            end,
+            audio_bytes: FRAME_BYTES,
+            played_bytes: FRAME_BYTES,
+            sent_at: CallTime::ZERO,
+            play_end: CallTime::from_millis(play_end),
+            mark: None,
+        }
+    }
+
+    /// No input leads there: what `check` says of it is all there is to be seen.
+    #[test]
+    fn what_must_not_be_is_said() {
+        let sound = Playback { accepted: 480, sent: 320, confirmed: 0, ..Playback::default() };
+        let in_flight = |frames: [InFlight; 2]| Playback { in_flight: frames.into(), ..sound.clone() };
+        let well = in_flight([frame(160, 20), frame(320, 40)]);
+        for sound in [sound.clone(), well.clone(), in_flight([frame(160, 20), frame(160, 20)])] {
+            assert_eq!(sound.check(), Ok(()));
+        }
+        assert_eq!(Playback { paused: true, ..sound.clone() }.check(), Ok(()));
+        for broken in [
+            Playback { confirmed: 321, ..sound.clone() },
+            Playback { sent: 481, ..sound.clone() },
+            Playback { paused: true, ..well },
+            in_flight([frame(320, 20), frame(160, 40)]),
+            in_flight([frame(160, 40), frame(320, 20)]),
+        ] {
+            assert!(broken.check().is_err(), "{broken:?}");
         }
     }
 }

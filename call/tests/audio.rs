@@ -3,7 +3,7 @@
 mod common;
 
 use call::config::CallConfig;
-use call::{CallTime, MarkId};
+use call::{CallTime, Input, MarkId, OperatorInput};
 use common::*;
 
 /// A caller's turn is being answered by `R1`, since 1.0 s.
@@ -31,21 +31,22 @@ fn a1_eight_seconds_are_paced_and_the_rest_waits_behind() {
     scene.noted("tx_queue: 400, out_queue: 100");
 }
 
-/// Breaks when `accept` compares with twice `response_audio_max`.
+/// Breaks when `accept` compares with anything but `response_audio_max`.
 #[test]
 fn a1_beyond_300_s_the_response_is_cancelled_and_what_was_accepted_plays() {
     let mut scene = answering(config());
     for _ in 0..300 {
         scene.when(1.0, audio(R1, A1, 1_000));
     }
-    scene.when(1.0, audio(R1, A1, 190));
+    // 200 ms went to the carrier: the limit, to the byte.
+    scene.when(1.0, audio(R1, A1, 200));
     scene.expect(["keep", "plays 200ms", "keep"]);
     scene.when(1.0, audio(R1, A1, 100));
     scene.expect(["cancel r1"]);
     scene.noted("Dropped { reason: QueueFull");
     scene.when(1.0, done_cancelled(R1));
     scene.until(400.0);
-    // All that was accepted, filled up to a frame.
+    // All that was accepted.
     scene.expect(["plays 300000ms"]);
     assert_eq!(scene.call.summary().audio_out, 301);
 }
@@ -145,6 +146,48 @@ fn a3_a_lead_of_nothing_sends_each_frame_when_the_one_before_was_played() {
     scene.until(2.0);
     let times: Vec<u64> = scene.frames().iter().map(|(at, _)| *at).collect();
     assert_eq!(times, [1_000, 1_020, 1_040, 1_060, 1_080]);
+    // Each frame begins as the one before ends, and is no new utterance for that.
+    assert_eq!(scene.marks().len(), 1);
+}
+
+/// Breaks when what may still be played again is forgotten, or nothing ever is; or when the carrier's part is misjudged.
+#[test]
+fn a7_what_marks_confirm_may_be_forgotten() {
+    let mut scene = Scene::with_carrier(config());
+    begin_answer(&mut scene);
+    scene.when(1.0, audio(R1, A1, 500));
+    assert_eq!((scene.call.audio_needed_from(), scene.call.playout_lag()), (0, ms(200)));
+    // Marks followed the first frame, and the fifth after it.
+    scene.when(1.19, Input::TimePassed);
+    assert_eq!((scene.call.audio_needed_from(), scene.call.playout_lag()), (8 * 120, ms(190)));
+    scene.when(2.0, done(R1));
+    scene.when(2.1, Input::TimePassed);
+    assert_eq!((scene.call.audio_needed_from(), scene.call.playout_lag()), (8 * 500, ms(0)));
+}
+
+/// Breaks when frames are cut from the wrong places of what is kept, after another item or what is ours.
+#[test]
+fn a2_every_byte_that_is_kept_is_sent_once_and_in_order() {
+    let mut scene = Scene::with_carrier(config());
+    scene.when(1.0, committed(I1));
+    scene.when(1.0, created(R1, Q2));
+    scene.when(1.0, audio(R1, A1, 110));
+    // The model goes on without having said that the first was all.
+    scene.when(1.0, audio(R1, A2, 110));
+    scene.when(1.0, done(R1));
+    scene.when(1.0, Input::Operator(OperatorInput::Press("1".into())));
+    scene.when(1.1, created_by_itself(R2));
+    scene.when(1.1, audio(R2, A3, 500));
+    scene.when(1.1, done(R2));
+    scene.until(5.0);
+    let mut kept = 0;
+    for (start, len) in scene.spans() {
+        assert_eq!(start, kept);
+        kept += len;
+    }
+    assert_eq!(kept, 8 * (110 + 110 + 200 + 500));
+    // Each item ends with a frame of its own.
+    assert_eq!(scene.spans().iter().filter(|(_, len)| *len == 80).count(), 2);
 }
 
 /// Breaks when a new utterance waits for the deadline of the one before.

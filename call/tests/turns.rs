@@ -186,6 +186,23 @@ fn b1_an_interruption_is_one_step_in_its_order() {
     scene.noted("Interrupted { response: Some(r1), heard_ms: 200, unheard_ms: 800 }");
 }
 
+/// Breaks when a turn of the agent is told while it is still heard, or never.
+#[test]
+fn o7_a_turn_is_told_once_its_last_word_was_heard() {
+    let mut scene = Scene::with_carrier(config());
+    scene.when(1.0, committed(I1));
+    scene.model_says(1.0, Q2, R1, A1, 500);
+    scene.when(1.45, Input::TimePassed);
+    scene.not_noted("TurnEnded { item: i101 }");
+    // As far as it is known; it was not heard to its end yet.
+    let turns = scene.call.summary().turns;
+    assert_eq!(turns.iter().map(|turn| (turn.heard_ms, turn.interrupted)).collect::<Vec<_>>(), [(450, true)]);
+    scene.until(1.55);
+    scene.noted("TurnEnded { item: i101 }");
+    let turns = scene.call.summary().turns;
+    assert_eq!(turns.iter().map(|turn| (turn.heard_ms, turn.interrupted)).collect::<Vec<_>>(), [(500, false)]);
+}
+
 /// Breaks when only the last response is edited, or only the first item.
 #[test]
 fn b1_every_response_of_which_something_is_unheard_is_edited() {

@@ -263,6 +263,15 @@ impl Scene {
         frames
     }
 
+    /// Where in what was kept each frame began, and how many bytes of it it was.
+    pub fn spans(&self) -> Vec<(u64, u64)> {
+        let frames = self.log.iter().filter_map(|(_, output)| match output {
+            Output::SendAudio { span, .. } => Some((span.start, u64::from(span.len))),
+            _ => None,
+        });
+        frames.collect()
+    }
+
     /// The marks sent so far, oldest first.
     pub fn marks(&self) -> Vec<MarkId> {
         let mut marks = Vec::new();
