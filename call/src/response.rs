@@ -437,3 +437,21 @@ impl Waiting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_are_kept_once_and_no_more_than_there_is_room_for() {
+        let mut active = Active::new(ResponseId(1), None, CallTime::ZERO);
+        for item in (0..=ITEMS_MAX as u32).chain([0, 7]) {
+            active.note_item(ItemId(item), ItemKind::Message);
+        }
+        let kept: Vec<u32> = active.items.iter().map(|(item, _)| item.0).collect();
+        assert_eq!(kept, (0..ITEMS_MAX as u32).collect::<Vec<_>>());
+        active.items.pop();
+        active.note_item(ItemId(7), ItemKind::Message);
+        assert_eq!(active.items.len(), ITEMS_MAX - 1);
+    }
+}

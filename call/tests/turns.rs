@@ -186,6 +186,21 @@ fn b1_an_interruption_is_one_step_in_its_order() {
     scene.noted("Interrupted { response: Some(r1), heard_ms: 200, unheard_ms: 800 }");
 }
 
+/// Breaks when what was cancelled before a word of it was heard is taken back twice.
+#[test]
+fn b1_b6_who_speaks_again_before_the_cancel_is_done_takes_nothing_back_twice() {
+    let mut scene = Scene::ready(config());
+    scene.when(1.0, committed(I1));
+    scene.when(1.1, created(R1, Q2));
+    scene.when(1.2, item_added(R1, A1));
+    scene.skip();
+    scene.when(1.3, speech_started(I2));
+    scene.expect(["cancel r1", "delete i101"]);
+    scene.when(1.5, speech_stopped(I2));
+    scene.when(1.6, speech_started(I3));
+    scene.expect([]);
+}
+
 /// Breaks when a turn of the agent is told while it is still heard, or never.
 #[test]
 fn o7_a_turn_is_told_once_its_last_word_was_heard() {
