@@ -19,6 +19,8 @@ pub struct Faults {
     pub from_model: LinkFaults,
     /// Our process stands still: nothing is handled, then everything at once.
     pub freezes: Vec<Range<Duration>>,
+    /// Our clock leaps forward, as after a suspended machine: at these times of everybody else's, by so much, in order.
+    pub leaps: Vec<(Duration, Duration)>,
     /// What has arrived at one moment is handled in any order, its order on each link kept.
     pub shuffled: bool,
     /// One for each attempt to reach the model; those after work.
@@ -57,9 +59,30 @@ impl Faults {
         connect + links.iter().sum::<Duration>() + self.frozen()
     }
 
-    /// How long our process stands still.
+    /// How long our process stands still, or takes itself to have.
     pub fn frozen(&self) -> Duration {
-        self.freezes.iter().map(|freeze| freeze.end - freeze.start).sum()
+        let stood = self.freezes.iter().map(|freeze| freeze.end - freeze.start);
+        stood.chain(self.leaps.iter().map(|(_, by)| *by)).sum()
+    }
+
+    /// What our clock shows at this time.
+    pub fn shown(&self, at: Duration) -> Duration {
+        at + self.leaps.iter().filter(|(when, _)| *when <= at).map(|(_, by)| *by).sum::<Duration>()
+    }
+
+    /// The first moment at which our clock shows this, or more.
+    pub fn real(&self, shown: Duration) -> Duration {
+        let mut leapt = Duration::ZERO;
+        for (when, by) in &self.leaps {
+            if shown < *when + leapt {
+                break;
+            }
+            leapt += *by;
+            if shown <= *when + leapt {
+                return *when;
+            }
+        }
+        shown - leapt
     }
 }
 
@@ -121,4 +144,17 @@ pub enum ToolFault {
     /// With something else the second time.
     AnswersTwice(Duration),
     Never,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_leaps_shows_no_moment_twice() {
+        let s = Duration::from_secs;
+        let faults = Faults { leaps: vec![(s(3), s(10)), (s(5), s(1))], ..Faults::default() };
+        assert_eq!([2, 3, 4, 5, 6].map(|at| faults.shown(s(at))), [2, 13, 14, 16, 17].map(s));
+        assert_eq!([2, 3, 12, 13, 14, 15, 16, 17].map(|at| faults.real(s(at))), [2, 3, 3, 3, 4, 5, 5, 6].map(s));
+    }
 }

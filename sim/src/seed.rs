@@ -119,7 +119,7 @@ impl Plan {
         // One set of dice for each part, so that a change to one leaves the others of a seed as they were.
         let [mut caller, mut replies, mut config, mut model, mut stream, mut faults, mut rest, mut more, mut losses] =
             std::array::from_fn(|_| dice.split());
-        let mut ears = dice.split();
+        let (mut ears, mut clock) = (dice.split(), dice.split());
         let mut config = draw_config(&mut config);
         draw_more(&mut more, &mut config);
         let mut faults = draw_faults(&mut faults);
@@ -136,6 +136,7 @@ impl Plan {
         // Before it is configured, nothing makes a model speak.
         let configured = faults.slowest() + behaviour.configure_latency + Duration::from_secs(1);
         behaviour.spontaneous.iter_mut().for_each(|at| *at += configured);
+        draw_leaps(&mut clock, &mut faults);
         let has_clips = config.reconnect_max.is_some() && losses.percent(60);
         Plan {
             seed,
@@ -188,11 +189,10 @@ impl Plan {
             stream_sid: "MZ1".into(),
             custom_parameters: Vec::new(),
         };
-        let steps = self.caller.iter().map(CallerAct::step).collect();
         Setup {
             direction: self.direction,
             settings: SessionSettings { turns: self.config.turns, ..SessionSettings::default() },
-            carrier: FakeStream::new(facts, steps, self.stream.clone(), self.answer_delay),
+            carrier: FakeStream::new(facts, self.steps(), self.stream.clone(), self.answer_delay),
             sessions: self.sessions(),
             clips: self.clips(),
             config: self.config.clone(),
@@ -219,7 +219,13 @@ impl Plan {
         [&self.behaviour].into_iter().chain(self.later.iter().map(|session| &session.behaviour))
     }
 
-    fn sessions(&self) -> Vec<FakeModel> {
+    /// What the caller does, as the carrier's end of a stream wants it.
+    pub fn steps(&self) -> Vec<CallerStep> {
+        self.caller.iter().map(CallerAct::step).collect()
+    }
+
+    /// The sessions that the model gives, one for each connection.
+    pub fn sessions(&self) -> Vec<FakeModel> {
         let replies = [&self.replies].into_iter().chain(self.later.iter().map(|session| &session.replies));
         let sessions = replies.zip(self.behaviours()).enumerate();
         sessions
@@ -479,6 +485,7 @@ fn draw_faults(dice: &mut Dice) -> Faults {
         from_carrier,
         to_model,
         from_model,
+        leaps: Vec::new(),
         freezes: if dice.percent(10) { vec![draw_span(dice, 30..=5_000)] } else { Vec::new() },
         shuffled: dice.percent(50),
         connects: vec![draw_connect(dice, 1)],
@@ -654,6 +661,16 @@ fn draw_ears(dice: &mut Dice, config: &mut CallConfig) -> Option<EarsPlan> {
             })
             .collect(),
     })
+}
+
+/// A machine that was suspended, for seconds or for minutes.
+fn draw_leaps(dice: &mut Dice, faults: &mut Faults) {
+    if dice.percent(6) {
+        let long = if dice.percent(50) { 180_000 } else { 10_000 };
+        let mut leaps: Vec<_> = (0..dice.between(1..=2)).map(|_| (dice.up_to(CALM), dice.ms(500..=long))).collect();
+        leaps.sort_unstable();
+        faults.leaps = leaps;
+    }
 }
 
 /// A time of this length that is over before [`CALM`].

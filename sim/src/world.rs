@@ -243,7 +243,7 @@ impl World {
         let model = self.session().and_then(|session| Some(session.opened + session.model.poll_timeout()?));
         let breaks = self.faults.stream_breaks.iter().map(|(at, _)| *at).min();
         let model_breaks = self.faults.model_breaks.iter().map(|(at, _)| *at).min();
-        let bridge = self.bridge.poll_timeout().map(|at| Duration::from_micros(at.as_micros()));
+        let bridge = self.bridge.poll_timeout().map(|at| self.faults.real(Duration::from_micros(at.as_micros())));
         let told = [self.from_carrier.due(), self.from_model.due(), self.inputs.due(), bridge];
         let told = told.into_iter().flatten().map(|due| self.thawed(due));
         let links = [self.to_carrier.due(), self.to_model.due()];
@@ -552,6 +552,6 @@ impl World {
     }
 
     fn call_time(&self) -> CallTime {
-        CallTime::from_micros(u64::try_from(self.now.as_micros()).unwrap_or(u64::MAX))
+        CallTime::from_micros(u64::try_from(self.faults.shown(self.now).as_micros()).unwrap_or(u64::MAX))
     }
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -133,8 +134,11 @@ async fn connection(stream: TcpStream, door: Door, mut stopped: watch::Receiver<
     }
 }
 
-/// Drives one session by the clock until either side ends it.
-async fn run(mut socket: WebSocketStream<TcpStream>, session: &Mutex<FakeModel>, stopped: &mut watch::Receiver<bool>) {
+/// Drives one session by the clock until either side ends it, or it is stopped.
+pub async fn run<S>(mut socket: WebSocketStream<S>, session: &Mutex<FakeModel>, stopped: &mut watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let opened = Instant::now();
     loop {
         loop {
@@ -173,7 +177,7 @@ async fn sleep_until(due: Option<Instant>) {
 }
 
 /// Says goodbye, and gives the peer a moment to hear it.
-async fn close(mut socket: WebSocketStream<TcpStream>, code: u16) {
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut socket: WebSocketStream<S>, code: u16) {
     let frame = CloseFrame { code: CloseCode::from(code), reason: "".into() };
     if socket.close(Some(frame)).await.is_ok() {
         let drained = async { while let Some(Ok(_)) = socket.next().await {} };

@@ -23,6 +23,7 @@ use call::trace::Trace;
 use call::{CallTime, EndReason, Note};
 
 use self::farewells::Farewells;
+pub use self::playing::in_order;
 use self::playing::{Heard, judge_playing};
 use self::referee::Referee;
 use self::sessions::{judge_history, judge_outages};
@@ -60,12 +61,17 @@ fn broken(rule: &'static str, at: Duration, what: impl Into<String>) -> Judgemen
 /// # Errors
 /// The first rule that was found to be broken.
 pub fn judge(plan: &Plan, world: &World) -> Result<Facts, Violation> {
-    let trace = match Trace::read(&world.trace) {
+    let mut trace = match Trace::read(&world.trace) {
         Ok(trace) => trace,
         Err(error) => return Err(Violation { rule: "N11", what: error.to_string(), at: world.now() }),
     };
     if world.ended.is_some() && trace.replay() != world.trace {
         return Err(Violation { rule: "N11", what: "the trace replays to other bytes".into(), at: world.now() });
+    }
+    // It has the times of our clock; everything else here those of the peers'.
+    for (at, _) in &mut trace.events {
+        let real = plan.faults.real(since_made(*at));
+        *at = CallTime::from_micros(u64::try_from(real.as_micros()).unwrap_or(u64::MAX));
     }
     let doubt = Doubt::of(plan);
     let mut referee = Referee::new(plan, &doubt);
@@ -215,8 +221,8 @@ fn judge_end(plan: &Plan, world: &World, line: &Line, doubt: &Doubt, ended: EndR
         }
         EndReason::OperatorHungUp => faults.operator.iter().any(|(_, input)| *input == call::OperatorInput::HangUp),
         EndReason::Stopped => faults.operator.iter().any(|(_, input)| *input == call::OperatorInput::SayGoodbye),
-        EndReason::MaxDuration => at >= plan.config.call_max,
-        EndReason::Silence => plan.config.silence_max.is_some_and(|silence| at >= silence * 2),
+        EndReason::MaxDuration => faults.shown(at) >= plan.config.call_max,
+        EndReason::Silence => plan.config.silence_max.is_some_and(|silence| faults.shown(at) >= silence * 2),
         EndReason::Goodbye => hung_up,
         EndReason::ModelFailed => {
             hung_up && noted(|note| matches!(note, Note::GoodbyeDone { .. } | Note::HangingUp { .. }))
@@ -370,6 +376,7 @@ fn count(
     let goodbye = referee.goodbye_done.is_some();
     reach("A8: goodbye without marks".to_owned(), u64::from(goodbye && plan.stream.marks_never));
     reach("frozen".to_owned(), plan.faults.freezes.len() as u64);
+    reach("clock leapt".to_owned(), plan.faults.leaps.len() as u64);
     reach("transcripts never come".to_owned(), u64::from(plan.behaviour.transcription == TranscriptionTiming::Never));
     reach(format!("turns {:?}", plan.config.turns), 1);
     reached

@@ -89,6 +89,15 @@ fn pieces(played: &[u8], items: &[Stretch], doubt: usize) -> Result<Vec<Piece>, 
     }
 }
 
+/// Whether what was played is these sounds in their order, each from its beginning, going on where it had stopped give or
+/// take `doubt`, or not played at all.
+///
+/// # Errors
+/// The byte at which something else begins.
+pub fn in_order(played: &[u8], sounds: &[Stretch], doubt: Duration) -> Result<(), usize> {
+    pieces(played, sounds, bytes_of(doubt)).map(drop).map_err(|(at, _)| at)
+}
+
 /// What was played of what was accepted.
 pub(super) struct Heard<'a> {
     pub line: &'a Line,
@@ -165,7 +174,9 @@ pub(super) fn judge_playing(
     let Heard { line, accepted, pieces } = heard;
     let tolerance = doubt.hearing(plan);
 
-    let allowed = plan.config.lead.max(frame_group(plan)) + doubt.there_uneven + plan.stream.post_clear_tail + ms(1);
+    // Who takes everything sent for played sends as much again.
+    let lead = plan.config.lead.max(frame_group(plan)) * (1 + plan.faults.leaps.len() as u32);
+    let allowed = lead + doubt.there_uneven + plan.stream.post_clear_tail + ms(1);
     if line.most_buffered > allowed {
         let what = format!("{:?} lay at the carrier, {allowed:?} are allowed", line.most_buffered);
         return broken("A3", world.now(), what);
