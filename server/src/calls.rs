@@ -84,6 +84,8 @@ struct State {
     by_id: HashMap<Uuid, Live>,
     by_sid: HashMap<String, Uuid>,
     by_token: HashMap<Token, Uuid>,
+    /// The server is stopping, and takes no call any more.
+    closed: bool,
     /// Calls of ours that nobody has answered yet; `outbound` follows them. Each has its place already (N9).
     placed: HashMap<Uuid, CallFacts>,
     /// Oldest first.
@@ -106,12 +108,16 @@ impl State {
     }
 
     /// Whether there is a place for one more call with this agent (N9).
-    fn has_place(&self, agent: &str, calls_max: usize, agent_calls_max: Option<usize>) -> bool {
+    fn place_for(&self, agent: &str, calls_max: usize, agent_calls_max: Option<usize>) -> Result<(), NoPlace> {
+        if self.closed {
+            return Err(NoPlace::Closed);
+        }
         let with_agent = || {
             let live = self.by_id.values().map(|live| &live.facts);
             live.chain(self.placed.values()).filter(|facts| facts.agent == agent).count()
         };
-        self.occupied() < calls_max && agent_calls_max.is_none_or(|max| with_agent() < max)
+        let has_place = self.occupied() < calls_max && agent_calls_max.is_none_or(|max| with_agent() < max);
+        if has_place { Ok(()) } else { Err(NoPlace::Full) }
     }
 }
 
@@ -158,6 +164,22 @@ pub(crate) enum Announced {
 pub(crate) struct NewCall {
     facts: CallFacts,
     mail: mpsc::Receiver<Mail>,
+}
+
+/// Why a call is not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NoPlace {
+    /// It is one too many.
+    Full,
+    /// The server is stopping.
+    Closed,
+}
+
+/// What the carrier said of its recording was noted.
+pub(crate) struct Noted {
+    pub call: Uuid,
+    /// The call is over, and its record has news.
+    pub is_to_be_written: bool,
 }
 
 /// Why a media stream is refused.
@@ -250,8 +272,18 @@ impl Calls {
         self.live() < self.max_calls
     }
 
-    /// A webhook announced a call. `welcome` writes the answer for a token, `busy` is the one when there is no room.
-    /// Deciding and entering are one step, so the limits are exact (N9) and a delivery that comes twice starts once (N3).
+    /// Admits no call from now on. Whoever looks afterwards and finds no call going on, will find none later.
+    pub(crate) fn close(&self) {
+        self.state().closed = true;
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
+    /// A webhook announced a call. `welcome` writes the answer for a token, `refuse` the one when it is not taken.
+    /// Deciding and entering are one step, so the limits are exact (N9), a delivery that comes twice starts once (N3), and
+    /// none slips in when the server stops.
     ///
     /// While a call goes on, whatever announces it again gets its answer. One that is over may be announced anew, as when
     /// another application gives the caller back to us; but that is another delivery, and the carrier says so.
@@ -259,7 +291,7 @@ impl Calls {
         &self,
         announcement: Announcement,
         welcome: impl FnOnce(&str) -> String,
-        busy: impl FnOnce() -> String,
+        refuse: impl FnOnce(NoPlace) -> String,
     ) -> Result<Announced, getrandom::Error> {
         let Announcement { facts, delivery, agent_calls_max } = announcement;
         let token = new_token()?;
@@ -268,13 +300,18 @@ impl Calls {
             return Ok(Announced::Again { answer: before.answer.clone() });
         }
         // One that we placed has its place.
-        let admitted =
-            state.placed.remove(&facts.id).is_some() || state.has_place(&facts.agent, self.max_calls, agent_calls_max);
-        let answer = if admitted { welcome(&token) } else { busy() };
+        let place = match state.placed.remove(&facts.id) {
+            Some(_) => Ok(()),
+            None => state.place_for(&facts.agent, self.max_calls, agent_calls_max),
+        };
+        let answer = place.map_or_else(refuse, |()| welcome(&token));
         let answered = Answered { call_sid: facts.call_sid.clone(), delivery, answer: answer.clone() };
-        if !admitted {
+        if let Err(why) = place {
             state.remember(answered);
-            self.metrics.rejected(Rejected::Busy);
+            self.metrics.rejected(match why {
+                NoPlace::Full => Rejected::Busy,
+                NoPlace::Closed => Rejected::Draining,
+            });
             return Ok(Announced::Again { answer });
         }
         let (sender, mail) = mpsc::channel(MAIL_MAX);
@@ -296,14 +333,12 @@ impl Calls {
         Ok(Announced::New { answer, call: NewCall { facts, mail } })
     }
 
-    /// Takes a place for a call that we are going to place. Whether there is one; exact, as for calls that come (N9).
-    pub(crate) fn place(&self, facts: &CallFacts, agent_calls_max: Option<usize>) -> bool {
+    /// Takes a place for a call that we are going to place; exact, as for calls that come (N9).
+    pub(crate) fn place(&self, facts: &CallFacts, agent_calls_max: Option<usize>) -> Result<(), NoPlace> {
         let mut state = self.state();
-        if !state.has_place(&facts.agent, self.max_calls, agent_calls_max) {
-            return false;
-        }
+        state.place_for(&facts.agent, self.max_calls, agent_calls_max)?;
         state.placed.insert(facts.id, facts.clone());
-        true
+        Ok(())
     }
 
     /// More is known of a call that we placed: its name, or that it is kept from now on.
@@ -406,22 +441,26 @@ impl Calls {
     /// Notes what the carrier says of its own recording: of a call that goes on for its record, of one that is over in
     /// it. Returns whose recording it is, unless that was long ago.
     pub(crate) async fn carrier_recorded(&self, sid: &str, recording: CarrierRecording) -> Option<Uuid> {
-        let finished = {
-            let mut state = self.state();
-            if let Some(live) = state.live_mut(sid) {
-                CarrierRecording::update(&mut live.carrier_recording, recording);
-                return Some(live.facts.id);
-            }
-            let record = state.finished.iter_mut().rev().find(|record| record.facts.call_sid == sid)?;
-            let mut news = record.carrier_recording.clone();
-            if !CarrierRecording::update(&mut news, recording) {
-                return Some(record.facts.id);
-            }
+        let Noted { call, is_to_be_written } = self.note_recording(sid, recording)?;
+        if is_to_be_written {
+            self.write_again(call).await;
+        }
+        Some(call)
+    }
+
+    pub(crate) fn note_recording(&self, sid: &str, recording: CarrierRecording) -> Option<Noted> {
+        let mut state = self.state();
+        if let Some(live) = state.live_mut(sid) {
+            CarrierRecording::update(&mut live.carrier_recording, recording);
+            return Some(Noted { call: live.facts.id, is_to_be_written: false });
+        }
+        let record = state.finished.iter_mut().rev().find(|record| record.facts.call_sid == sid)?;
+        let mut news = record.carrier_recording.clone();
+        let is_to_be_written = CarrierRecording::update(&mut news, recording);
+        if is_to_be_written {
             Arc::make_mut(record).carrier_recording = news;
-            record.facts.id
-        };
-        self.write_again(finished).await;
-        Some(finished)
+        }
+        Some(Noted { call: record.facts.id, is_to_be_written })
     }
 
     /// Notes that the carrier's recording is in the call's folder.
@@ -596,6 +635,8 @@ impl Calls {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
+        #[cfg(test)]
+        crate::handoffs::others_may_go_first();
         // Nothing in here panics half-way; and one call's bug should not end the others.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -671,7 +712,7 @@ mod tests {
     fn deliver(calls: &Calls, call_sid: &str, delivery: Option<&str>) -> (String, Option<NewCall>) {
         let delivery = delivery.map(str::to_owned);
         let announcement = Announcement { facts: facts(call_sid), delivery, agent_calls_max: None };
-        match calls.announce(announcement, str::to_owned, || "busy".to_owned()).unwrap() {
+        match calls.announce(announcement, str::to_owned, |_| "busy".to_owned()).unwrap() {
             Announced::New { answer, call } => (answer, Some(call)),
             Announced::Again { answer } => (answer, None),
         }
@@ -750,12 +791,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn n3_what_comes_again_while_the_server_stops_gets_the_same_answer() {
+        let calls = calls(2);
+        let (welcome, call) = announce(&calls, "CA1");
+        calls.close();
+        assert_eq!(announce(&calls, "CA1").0, welcome);
+        assert_eq!(announce(&calls, "CA2").0, "busy");
+        drop(call);
+    }
+
+    #[tokio::test]
     async fn n9_agents_have_limits_of_their_own() {
         let calls = calls(10);
         let announce = |sid: &str, agent: &str| {
             let facts = CallFacts { agent: agent.to_owned(), ..facts(sid) };
             let announcement = Announcement { facts, delivery: None, agent_calls_max: Some(1) };
-            calls.announce(announcement, str::to_owned, || "busy".to_owned()).unwrap()
+            calls.announce(announcement, str::to_owned, |_| "busy".to_owned()).unwrap()
         };
         let Announced::New { call, .. } = announce("CA1", "a") else { panic!("there was room") };
         assert!(matches!(announce("CA2", "a"), Announced::Again { answer } if answer == "busy"));

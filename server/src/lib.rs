@@ -15,6 +15,9 @@ pub mod demo;
 pub mod dial;
 mod driver;
 mod fetch;
+#[cfg(test)]
+#[path = "../tests/handoffs/mod.rs"]
+mod handoffs;
 mod http;
 pub mod init;
 #[cfg(feature = "voice")]
@@ -36,7 +39,6 @@ mod telemetry;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -132,7 +134,6 @@ impl Server {
             commands,
             store,
             tls,
-            draining: AtomicBool::new(false),
             instance: uuid::Uuid::now_v7().to_string(),
             #[cfg(feature = "voice")]
             local,

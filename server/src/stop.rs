@@ -1,7 +1,6 @@
 //! Stopping: no new calls, time for the live ones, a goodbye for the rest, and then the hang-up.
 
 use std::pin::pin;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use call::OperatorInput;
@@ -22,7 +21,7 @@ pub(crate) async fn stopped(app: &App, stops: impl Stream<Item = ()>) {
         // Nobody is left who could ask.
         return std::future::pending().await;
     }
-    app.draining.store(true, Ordering::Relaxed);
+    app.calls.close();
     // What nobody has answered yet is taken back: there will be nobody to talk.
     app.outbound.hang_up_all();
     tracing::info!(calls = app.calls.live(), "stopping; a second signal hangs up at once");

@@ -12,7 +12,6 @@ mod twilio;
 mod twiml;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -55,7 +54,6 @@ pub(crate) struct App {
     pub commands: Commands,
     pub fetcher: Fetcher,
     pub tls: Arc<rustls::ClientConfig>,
-    pub draining: AtomicBool,
     /// Of [`INSTANCE`]: means nothing, and is another after each start.
     pub instance: String,
     /// The embedded model, if an agent wants it and its weights are here.
@@ -133,7 +131,7 @@ async fn healthy(State(app): State<Arc<App>>) -> Response {
 
 /// Whether we may be sent calls.
 async fn ready(State(app): State<Arc<App>>) -> Response {
-    if app.draining.load(Ordering::Relaxed) {
+    if app.calls.is_closed() {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "The server is stopping.").into_response()
     } else if !app.calls.has_room() {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "All lines are busy; max_calls is the limit.").into_response()

@@ -4,7 +4,6 @@
 //! error to answer with, since the carrier would do nothing about it but try again.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::extract::{Extension, Path, State, WebSocketUpgrade};
@@ -19,7 +18,7 @@ use super::guard::{Form, origin, socket_origin};
 use super::problem::Problem;
 use super::{App, twiml};
 use crate::agent::Agent;
-use crate::calls::{Announced, Announcement, NoStream};
+use crate::calls::{Announced, Announcement, NoPlace, NoStream};
 use crate::carrier;
 use crate::driver::{Mail, Setup};
 use crate::metrics::Rejected;
@@ -45,10 +44,6 @@ pub(super) async fn voice(
     }
     let to = form.get("To").or_else(|| form.get("Called")).unwrap_or_default();
     let twilio = &app.config.twilio;
-    if app.draining.load(Ordering::Relaxed) {
-        app.calls.metrics().rejected(Rejected::Draining);
-        return Ok(twiml::answer(twiml::instead(&twilio.busy)));
-    }
     let Some(agent) = app.config.agent_for(to) else {
         app.calls.metrics().rejected(Rejected::NoAgent);
         tracing::warn!("a call to a number that no agent answers; add it to an agent's `numbers`");
@@ -97,11 +92,13 @@ fn begin(app: &App, facts: CallFacts, agent: Agent, on_machine: OnMachine, form:
     let model = Endpoint::new(account, name, app.tls.clone()).map_err(our_fault)?;
     let id = facts.id;
     let announcement = Announcement { facts, delivery: form.delivery.clone(), agent_calls_max: agent.max_calls };
-    let busy = || {
-        tracing::warn!(agent = agent.name, "a caller was one too many; max_calls is the limit");
+    let refuse = |why| {
+        if why == NoPlace::Full {
+            tracing::warn!(agent = agent.name, "a caller was one too many; max_calls is the limit");
+        }
         twiml::instead(agent.busy.as_ref().unwrap_or(&app.config.twilio.busy))
     };
-    let announced = app.calls.announce(announcement, |token| connect(app, token), busy);
+    let announced = app.calls.announce(announcement, |token| connect(app, token), refuse);
     match announced.map_err(our_fault)? {
         Announced::Again { answer } => Ok(twiml::answer(answer)),
         Announced::New { answer, call } => {

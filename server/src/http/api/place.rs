@@ -4,7 +4,6 @@
 //! `Idempotency-Key` is answered the same way however often it is sent, also by a server that was started again.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -20,7 +19,7 @@ use uuid::Uuid;
 
 use super::{App, LiveCall, LiveProgress, Problem, strict};
 use crate::agent::Agent;
-use crate::calls::Calls;
+use crate::calls::{Calls, NoPlace};
 use crate::outbound::{Outbound, Progress, Request};
 use crate::record::CallFacts;
 use crate::store::Placed;
@@ -59,15 +58,16 @@ pub(in crate::http) async fn call(
         return again(before, &digest);
     }
     let request = request(&app, wanted)?;
-    if app.draining.load(Ordering::Relaxed) {
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "The server is stopping."));
-    }
     let facts = Outbound::facts(&request);
-    if !app.calls.place(&facts, request.agent.max_calls) {
-        let detail = "All lines are busy; max_calls is the limit, of all and of each agent. Try again when a call has \
-                      ended.";
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
-    }
+    app.calls.place(&facts, request.agent.max_calls).map_err(|why| {
+        let detail = match why {
+            NoPlace::Closed => "The server is stopping.",
+            NoPlace::Full => {
+                "All lines are busy; max_calls is the limit, of all and of each agent. Try again when a call has ended."
+            }
+        };
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    })?;
     let place = Place { calls: app.calls.clone(), id: facts.id, kept: false };
     let live = LiveCall { facts: facts.clone(), progress: LiveProgress::Placed(Progress::Placing), ended_at: () };
     let answer = serde_json::to_string(&live).map_err(super::unreadable)?;
