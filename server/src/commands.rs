@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::agent::Tool;
 use crate::config::Twilio;
+use crate::outside::send;
 
 /// Most of a tool's answer that goes to the model. More than a model reads with profit, and it pays by the token.
 const TOOL_ANSWER_MAX: usize = 64 * 1024;
@@ -85,7 +86,7 @@ impl Commands {
                     return Outcome::RecordingFailed;
                 }
             };
-            let not_begun = match request.send().await {
+            let not_begun = match send(request).await {
                 Ok(response) if response.status().is_success() => return Outcome::RecordingStarted,
                 Ok(response) => {
                     tracing::warn!(status = %response.status(), "the carrier refused to record");
@@ -120,7 +121,7 @@ impl Commands {
         let never = |why: String| NotFetched { again: false, why };
         let path = format!("Recordings/{recording_sid}.wav?RequestedChannels=2");
         let request = self.carrier(Method::GET, &path).map_err(never)?;
-        let mut response = request.send().await.map_err(|error| again(cause(error)))?;
+        let mut response = send(request).await.map_err(|error| again(cause(error)))?;
         let status = response.status();
         if !status.is_success() {
             // One that is not there yet is answered 404, and it is not always there when we are told that it is.
@@ -160,7 +161,7 @@ impl Commands {
         let arguments = serde_json::from_str(&arguments).unwrap_or(serde_json::Value::String(arguments));
         let body = json!({ "call": call, "name": tool.name, "arguments": arguments });
         let answer = async {
-            let response = self.http.post(tool.url).timeout(limit).json(&body).send().await?;
+            let response = send(self.http.post(tool.url).timeout(limit).json(&body)).await?;
             let status = response.status();
             Ok::<_, reqwest::Error>((status, body_of(response, TOOL_ANSWER_MAX).await?))
         };
@@ -181,16 +182,16 @@ impl Commands {
     pub(crate) async fn account(&self) -> Result<Response, String> {
         let token_only = Twilio { api_key_sid: None, api_key_secret: None, ..self.twilio.clone() };
         let commands = Commands { twilio: token_only, ..self.clone() };
-        commands.at_carrier(Method::GET, ".json")?.send().await.map_err(cause)
+        send(commands.at_carrier(Method::GET, ".json")?).await.map_err(cause)
     }
 
     /// The newest of the account's calls, whatever the status of the answer: what every key may see that is good for calls.
     pub(crate) async fn newest_call(&self) -> Result<Response, String> {
-        self.carrier(Method::GET, "Calls.json?PageSize=1")?.send().await.map_err(cause)
+        send(self.carrier(Method::GET, "Calls.json?PageSize=1")?).await.map_err(cause)
     }
 
     async fn post_to_carrier(&self, path: &str, form: &[(&str, &str)]) -> Result<Response, String> {
-        self.carrier(Method::POST, path)?.form(form).send().await.map_err(cause)
+        send(self.carrier(Method::POST, path)?.form(form)).await.map_err(cause)
     }
 
     /// A request to the account's part of the carrier's REST API, with an API key if there is one.

@@ -195,10 +195,11 @@ impl Driver {
             if due.is_some_and(|due| due <= now) {
                 self.last_tick = now;
                 let blocked = self.shell.carrier.take_blocked();
+                // One after the other: what is asked for after the first is done, and traced, before the second (N11).
                 if let Ok(ms @ 1..) = u32::try_from(blocked.as_millis()) {
-                    self.tell(Input::Carrier(CarrierInput::WriteBlocked { ms }));
+                    self.shell.to_tell.push_back(Input::Carrier(CarrierInput::WriteBlocked { ms }));
                 }
-                self.tell(Input::TimePassed);
+                self.shell.to_tell.push_back(Input::TimePassed);
                 continue;
             }
             let due = due.unwrap_or(now + FAR);
@@ -216,6 +217,8 @@ impl Driver {
         };
         self.shell.spans.ended(reason);
         let ended_at = Instant::now();
+        // Whoever waits for an answer has it now, and not when the helpers have ended.
+        drop(self.mail);
         let abandoned = self.shell.wind_down().await;
         let mut summary = self.bridge.summary();
         summary.latency = self.shell.meter.end(self.bridge.call(), ended_at);

@@ -27,9 +27,13 @@ mod meter;
 mod metrics;
 mod model;
 mod outbound;
+mod outside;
 pub mod record;
 pub mod replay;
 mod samples;
+#[cfg(test)]
+#[path = "../tests/shell/mod.rs"]
+mod shell;
 mod socket;
 mod spans;
 mod stop;

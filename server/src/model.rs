@@ -7,19 +7,19 @@ use std::time::Duration;
 use anyhow::Context;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Bytes, Error, Message as WsMessage, Utf8Bytes};
-use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
 use crate::carrier::WRITE_BUFFER;
 use crate::config::OpenAi;
+use crate::outside::{Wire, dial};
 use crate::socket::{Message, Pings, Received, Socket};
 
-pub(crate) type ModelConnection = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(crate) type ModelConnection = WebSocketStream<MaybeTlsStream<Wire>>;
 pub(crate) type ModelSocket = Socket<ModelConnection, WsMessage>;
 
 /// The vendor's client sets no limit, and some events carry a whole item's audio.
@@ -75,13 +75,11 @@ impl Endpoint {
             .write_buffer_size(WRITE_BUFFER)
             .max_message_size(Some(MESSAGE_MAX))
             .max_frame_size(Some(MESSAGE_MAX));
-        let nodelay = true;
-        let connect = tokio_tungstenite::connect_async_tls_with_config(
-            self.request,
-            Some(settings),
-            nodelay,
-            Some(Connector::Rustls(self.tls)),
-        );
+        let connect = async {
+            let wire = dial(self.request.uri()).await?;
+            let tls = Some(Connector::Rustls(self.tls));
+            client_async_tls_with_config(self.request, wire, Some(settings), tls).await
+        };
         match tokio::time::timeout(self.connect_timeout, connect).await {
             Ok(Ok((connection, _))) => Ok(connection),
             Ok(Err(error)) => Err(Refused { fatal: is_fatal(&error), status: status(&error), why: describe(&error) }),

@@ -43,7 +43,7 @@ pub fn run(args: &Args) -> Result<bool> {
 }
 
 /// The first line in which two traces differ, and those before it.
-fn difference(recorded: &str, replayed: &str) -> Option<String> {
+pub(crate) fn difference(recorded: &str, replayed: &str) -> Option<String> {
     if recorded == replayed {
         return None;
     }

@@ -15,8 +15,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::meter::Stamp;
 
-/// Time for the last messages and the close frame to be written. After it, the connection is simply dropped.
-const CLOSE_MAX: Duration = Duration::from_secs(1);
+/// Time for the last messages and the close frame to be written. After it, the connection is simply dropped. At the end of
+/// a call that is before the call's helpers are given up and reported, of which closing is one (L8).
+const CLOSE_MAX: Duration = Duration::from_millis(800);
 
 /// One end of one of the two protocols' messages; axum and tungstenite each have their own type.
 pub(crate) trait Message: Sized {

@@ -15,7 +15,6 @@ const END: &str = "<!-- end of rules -->\n";
 const UNPROVEN: &[(&str, &str)] = &[
     ("N5", "not built: a session that reaches its maximum age is mended like any lost one (N4)"),
     ("B7", "not built: it needs an ear of our own"),
-    ("L8", "built; no test has a helper survive its second"),
 ];
 
 fn root() -> PathBuf {

@@ -12,6 +12,7 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
 use crate::commands::{Commands, body_of, cause};
+use crate::outside::send;
 
 /// A page of calls is some 50 KiB; an error's body is nothing beside it.
 const BODY_MAX: usize = 1 << 20;
@@ -106,7 +107,7 @@ impl Commands {
             Ok(request) => request,
             Err(why) => return Created::Refused(why),
         };
-        let response = match request.form(&create.form()).send().await {
+        let response = match send(request.form(&create.form())).await {
             Ok(response) => response,
             // Nothing was sent.
             Err(error) if error.is_connect() => return Created::Later(cause(error)),
@@ -166,7 +167,7 @@ pub(crate) fn status(word: &str) -> Option<CallStatus> {
 }
 
 async fn read<T: serde::de::DeserializeOwned>(request: reqwest::RequestBuilder) -> Result<T, String> {
-    let response = request.send().await.map_err(cause)?;
+    let response = send(request).await.map_err(cause)?;
     let status = response.status();
     let body = body_of(response, BODY_MAX).await.map_err(cause)?.ok_or("the carrier's answer is too long")?;
     if !status.is_success() {
