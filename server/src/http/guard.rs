@@ -69,7 +69,7 @@ pub(super) async fn webhook(
         let detail = "Webhooks are forms (application/x-www-form-urlencoded), or GET with their fields in the query.";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
-    let form = Form { delivery: delivery(&parts.headers), fields };
+    let form = Form::new(fields, delivery(&parts.headers));
     if let (Some(ours), Some(theirs)) = (&app.config.twilio.account_sid, form.get("AccountSid"))
         && ours != theirs
     {
@@ -117,6 +117,10 @@ pub(super) async fn key(
 }
 
 impl Form {
+    pub(super) fn new(fields: Fields, delivery: Option<String>) -> Self {
+        Form { fields, delivery }
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
     }
@@ -168,19 +172,19 @@ fn unread(rejection: BytesRejection) -> Problem {
     }
 }
 
-fn parse(text: &[u8]) -> Fields {
+pub(super) fn parse(text: &[u8]) -> Fields {
     form_urlencoded::parse(text).into_owned().collect()
 }
 
 /// What does not say what it is, is what Twilio sends.
-fn is_form(headers: &HeaderMap) -> bool {
+pub(super) fn is_form(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_none_or(|kind| {
         let kind = kind.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
         kind.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
     })
 }
 
-fn delivery(headers: &HeaderMap) -> Option<String> {
+pub(super) fn delivery(headers: &HeaderMap) -> Option<String> {
     let name = headers.get(IDEMPOTENCY_TOKEN)?.to_str().ok()?;
     (1..=DELIVERY_MAX).contains(&name.len()).then(|| name.to_owned())
 }

@@ -4,6 +4,9 @@
 //! cannot be added without saying it.
 
 mod api;
+#[cfg(test)]
+#[path = "../../tests/fuzz/mod.rs"]
+mod fuzz;
 mod guard;
 pub(crate) mod listen;
 mod problem;

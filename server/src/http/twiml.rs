@@ -52,7 +52,10 @@ fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&apos;"),
-            '\t' | '\n' | '\r' => escaped.push(character),
+            // As they stand, a parser makes spaces of them in an attribute, and of the last one a line's end in a text.
+            '\t' => escaped.push_str("&#9;"),
+            '\n' => escaped.push_str("&#10;"),
+            '\r' => escaped.push_str("&#13;"),
             '\0'..='\x1f' | '\u{fffe}' | '\u{ffff}' => {}
             other => escaped.push(other),
         }
