@@ -454,4 +454,30 @@ mod tests {
         active.note_item(ItemId(7), ItemKind::Message);
         assert_eq!(active.items.len(), ITEMS_MAX - 1);
     }
+
+    #[test]
+    fn whatever_waits_is_seen_to_wait() {
+        assert!(Waiting::default().is_empty());
+        let turn = Turn { item: None, again: false };
+        let say = Say { text: "hello".into(), force: false, again: false };
+        for waiting in [
+            Waiting { greeting: Some(Again(false)), ..Waiting::default() },
+            Waiting { turn: Some(turn), ..Waiting::default() },
+            Waiting { tool: Some(Again(false)), ..Waiting::default() },
+            Waiting { idle_prompt: true, ..Waiting::default() },
+            Waiting { says: [say].into(), ..Waiting::default() },
+        ] {
+            assert!(!waiting.is_empty(), "{waiting:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_tried_before_stays_so_with_whatever_it_is_asked_for() {
+        for (tool, turn) in [(false, false), (false, true), (true, false), (true, true)] {
+            let turn_waits = Some(Turn { item: None, again: turn });
+            let mut waiting = Waiting { tool: Some(Again(tool)), turn: turn_waits, ..Waiting::default() };
+            assert_eq!(waiting.take(Reason::CallerTurn).again, tool || turn);
+            assert!(waiting.is_empty());
+        }
+    }
 }
