@@ -576,6 +576,19 @@ fn n6_a_stream_that_breaks_is_brought_back_and_goes_on_where_hearing_stopped() {
     assert_eq!(scene.times_with("Greeting").len(), 1);
 }
 
+/// Breaks when a caller whose stream broke counts as speaking until it comes back, and after.
+#[test]
+fn n6_whoever_spoke_when_the_stream_broke_counts_as_silent() {
+    let mut scene = Scene::with_carrier(config());
+    scene.when(1.0, speech_started(I1));
+    scene.when(1.5, closed());
+    scene.when(1.6, after_stream(CallStatus::InProgress));
+    scene.when(3.0, started());
+    scene.skip();
+    scene.when(3.1, say("Are you still there?"));
+    scene.expect(["create q2 Say"]);
+}
+
 /// Breaks when a stream that does not come back keeps the call for ever, or shorter than it may take.
 #[test]
 fn n6_a_stream_that_does_not_come_back_ends_the_call() {

@@ -43,6 +43,19 @@ fn n4_a_lost_model_is_connected_again_and_told_what_was_said() {
     scene.expect(["create q6 CallerTurn"]);
 }
 
+/// Breaks when a caller counts as speaking whose end of speech nobody can tell any more.
+#[test]
+fn n4_whoever_spoke_when_the_model_was_lost_counts_as_silent() {
+    let mut scene = Scene::with_carrier(config());
+    scene.when(1.0, speech_started(I1));
+    scene.when(1.5, model_lost());
+    scene.when(2.0, again(ModelInput::Connected));
+    scene.when(2.0, again(ModelInput::Configured));
+    scene.skip();
+    scene.when(2.1, say("Are you still there?"));
+    scene.expect(["create q3 Say"]);
+}
+
 /// Breaks when a word that was cut off is told as an empty text, or what is still to be played is left out.
 #[test]
 fn n4_what_will_be_heard_is_told_and_what_was_cut_off_is_not() {

@@ -508,6 +508,22 @@ fn b5_a_greeting_protected_for_a_time_can_be_interrupted_after_it() {
     assert_eq!(scene.times_of("clear"), [1.1]);
 }
 
+/// Breaks when speech that began under protection is found to interrupt again and again.
+#[test]
+fn b5_speech_that_outlasts_the_protection_interrupts_once() {
+    let mut scene = Scene::ready(CallConfig { hold: false, ..greeting(ProtectGreeting::First(ms(1_000))) });
+    scene.when(0.1, created(R1, Q2));
+    scene.when(0.1, audio(R1, A1, 3_000));
+    scene.when(0.5, speech_started(I1));
+    scene.when(1.2, done_cancelled(R1));
+    scene.skip();
+    scene.when(2.0, created_by_itself(R2));
+    scene.when(2.0, audio(R2, A2, 500));
+    scene.when(2.1, done(R2));
+    scene.until(4.0);
+    scene.expect(["keep", "plays 500ms"]);
+}
+
 /// Breaks when a greeting is protected by default.
 #[test]
 fn b5_by_default_a_greeting_can_be_interrupted() {
