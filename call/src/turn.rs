@@ -356,3 +356,21 @@ pub enum Commit {
     /// It was decided to be nothing before it came.
     Unwanted,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_in_a_hold_is_kept_once_and_no_more_than_there_is_room_for() {
+        let mut hold = Hold { since: CallTime::ZERO, heard_by_ears: false, silent_since: None, utterances: Vec::new() };
+        for item in (0..=UTTERANCES_MAX as u32).chain([0, 7]) {
+            hold.note(ItemId(item));
+        }
+        let kept: Vec<u32> = hold.utterances.iter().map(|utterance| utterance.item.0).collect();
+        assert_eq!(kept, (0..UTTERANCES_MAX as u32).collect::<Vec<_>>());
+        hold.utterances.pop();
+        hold.note(ItemId(7));
+        assert_eq!(hold.utterances.len(), UTTERANCES_MAX - 1);
+    }
+}

@@ -101,6 +101,13 @@ fn b4_an_end_that_our_own_ears_heard_is_no_speech_that_goes_on() {
     scene.until(4.0);
     assert_eq!(scene.times_of("note Interrupted"), [3.7]);
 
+    // Ears that heard nothing of it know of no end.
+    let mut scene = talking(config());
+    scene.when(2.0, speech_started(I2));
+    scene.when(2.5, ears(Listening));
+    scene.until(4.0);
+    assert_eq!(scene.times_of("note Interrupted"), [3.2]);
+
     // Nor does the end count when it was none.
     for more in [SpeechStarted, Deaf] {
         let mut scene = held_by_ears();
