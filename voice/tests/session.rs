@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use voice::dialogue::Flow;
 use voice::server::engine::{Done, Found, What, Work};
@@ -41,7 +42,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let session = Session::new("t", "any", 0, Arc::new(Flow::read(FLOW).unwrap()));
+        let session = Session::new("t", "any", Timestamp::UNIX_EPOCH, Arc::new(Flow::read(FLOW).unwrap()));
         let mut bench = Bench { session, work: VecDeque::new(), events: Vec::new(), understood: "when are you open" };
         bench.collect();
         bench.send(json!({"type": "session.update", "session": {"type": "realtime", "audio": {

@@ -12,9 +12,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use jiff::Timestamp;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -27,7 +28,7 @@ use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
 
 use crate::dialogue::Flow;
 use engine::{Done, Engine};
-use session::{Out, Session};
+use session::{Out, SESSION_MAX, Session};
 
 /// What a server offers.
 pub struct Offer {
@@ -46,9 +47,6 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// A client that takes no message for this long is gone.
 const WRITE_MAX: Duration = Duration::from_secs(10);
-
-/// A session ends after this, as with the vendor.
-const SESSION_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// A minute of PCM in base64 is under 4 MB; the vendor's clients append pieces of at most 15 MB.
 const MESSAGE_MAX: usize = 16 << 20;
@@ -121,9 +119,9 @@ async fn connection(stream: TcpStream, peer: SocketAddr, door: Arc<Door>) {
     };
     let Some((model, flow, place)) = admitted else { return };
     let number = door.opened.fetch_add(1, Ordering::Relaxed) + 1;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let name = format!("{:x}{number:04x}", now.as_millis() & 0xffff_ffff);
-    let session = Session::new(&name, &model, (now + SESSION_MAX).as_secs(), flow);
+    let now = Timestamp::now();
+    let name = format!("{:x}{number:04x}", now.as_millisecond() & 0xffff_ffff);
+    let session = Session::new(&name, &model, now, flow);
     tracing::debug!(%peer, model, session = name, "session opened");
     run(socket, session, &door.engine).await;
     drop(place);

@@ -8,6 +8,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,6 +18,8 @@ use call::wire::openai::{
     TranscriptionUsage,
 };
 
+use jiff::Timestamp;
+
 use super::engine::{Done, Found, What, Work};
 use super::response::{Active, End};
 use super::settings::{self, Format};
@@ -24,6 +27,9 @@ use crate::detect::{Hearing, Turn, Turns};
 use crate::dialogue::{Dialogue, Flow};
 use crate::resample::Resampler;
 use crate::speak::Rate;
+
+/// A session ends after this, as with the vendor.
+pub(super) const SESSION_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// The conversation's id. There is one in a session.
 pub(super) const CONVERSATION: &str = "conv_1";
@@ -102,14 +108,14 @@ pub(super) struct Held {
 }
 
 impl Session {
-    /// A session that was opened now, of the model that the client named. `expires_at` is Unix time in seconds.
-    pub fn new(name: &str, model: &str, expires_at: u64, flow: Arc<Flow>) -> Self {
+    /// A session that is opened `now`, of the model that the client named.
+    pub fn new(name: &str, model: &str, now: Timestamp, flow: Arc<Flow>) -> Self {
         let mut session = Session {
             name: name.to_owned(),
             ids: 0,
             settings: settings::defaults(model),
-            expires_at,
-            dialogue: Dialogue::new(flow),
+            expires_at: now.as_second().unsigned_abs() + SESSION_MAX.as_secs(),
+            dialogue: Dialogue::new(flow, now),
             ready: VecDeque::new(),
             narrower: Resampler::new(Rate::Wide.hz(), Rate::Telephone.hz()),
             waiting: Vec::new(),
