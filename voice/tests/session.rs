@@ -383,3 +383,138 @@ fn a_long_conversation_is_forgotten_from_its_beginning() {
     bench.send(json!({"type": "conversation.item.retrieve", "item_id": "i50"}));
     assert_eq!(bench.event("conversation.item.retrieved")["item"]["id"], "i50");
 }
+
+/// The vendor's other telephone coding, both ways.
+#[test]
+fn a_law_is_heard_and_spoken() {
+    let mut bench = Bench::new();
+    let audio = json!({"input": {"format": {"type": "audio/pcma"}}, "output": {"format": {"type": "audio/pcma"}}});
+    bench.send(json!({"type": "session.update", "session": {"type": "realtime", "audio": audio}}));
+    assert_eq!(bench.event("session.updated")["session"]["audio"]["output"]["format"]["type"], "audio/pcma");
+    bench.append(0x2A, 8_192);
+    let Some(Work { what: What::Detect { samples, .. }, .. }) = bench.work.front() else { panic!() };
+    assert_eq!((samples.len(), samples[0]), (8_192, -32_256.0 / 32_768.0));
+    bench.append(0xD5, 8_192);
+    bench.do_all();
+    assert_eq!(bench.event("response.done")["response"]["audio"]["output"]["format"]["type"], "audio/pcma");
+    let delta = STANDARD.decode(bench.event("response.output_audio.delta")["delta"].as_str().unwrap()).unwrap();
+    // 0.1 of full scale, as A-law.
+    assert!(delta.iter().all(|byte| *byte == 0x9C), "{:x}", delta[0]);
+}
+
+#[test]
+fn text_is_written_where_text_is_wanted() {
+    let mut bench = Bench::new();
+    bench.send(json!({"type": "session.update", "session": {"type": "realtime", "output_modalities": ["text"]}}));
+    bench.events.clear();
+    bench.send(json!({"type": "response.create"}));
+    assert!(bench.work.is_empty());
+    assert_eq!(bench.event("response.output_text.done")["text"], "Rover dispatch.");
+    let response = bench.event("response.done")["response"].clone();
+    let text = json!([{"type": "output_text", "text": "Rover dispatch."}]);
+    assert_eq!((&response["output_modalities"], &response["output"][0]["content"]), (&json!(["text"]), &text));
+    let item_id = response["output"][0]["id"].clone();
+    assert_eq!(
+        bench.types(),
+        [
+            "response.created",
+            "response.output_item.added",
+            "conversation.item.added",
+            "response.content_part.added",
+            "response.output_text.delta",
+            "response.output_text.done",
+            "response.content_part.done",
+            "response.output_item.done",
+            "conversation.item.done",
+            "response.done",
+        ]
+    );
+    // There is no audio of it to be truncated.
+    let truncate =
+        json!({"type": "conversation.item.truncate", "item_id": item_id, "content_index": 0, "audio_end_ms": 0});
+    assert_eq!(bench.error(truncate), "none");
+    let both = json!({"type": "response.create", "response": {"output_modalities": ["text", "audio"]}});
+    assert_eq!(bench.error(both), "invalid_value");
+}
+
+#[test]
+fn a_response_outside_the_conversation_leaves_it_alone() {
+    let mut bench = Bench::new();
+    bench.send(json!({"type": "response.create"}));
+    assert_eq!(
+        bench.types(),
+        ["response.created", "response.output_item.added", "conversation.item.added", "response.content_part.added"]
+    );
+    // While the greeting is being spoken.
+    let content = json!([{"type": "input_text", "text": "When are you open?"}]);
+    let input = json!([{"type": "message", "role": "user", "content": content}]);
+    let aside =
+        json!({"conversation": "none", "output_modalities": ["text"], "input": input, "metadata": {"for": "us"}});
+    bench.send(json!({"type": "response.create", "response": aside}));
+    let done = bench.event("response.done")["response"].clone();
+    assert_eq!((&done["conversation_id"], &done["metadata"]["for"]), (&json!(null), &json!("us")));
+    assert_eq!(done["output"][0]["content"][0]["text"], "From nine to five. Every day.");
+    assert!(!bench.types().iter().any(|kind| kind.starts_with("conversation.item")));
+    let retrieve = json!({"type": "conversation.item.retrieve", "item_id": done["output"][0]["id"]});
+    assert_eq!(bench.error(retrieve), "item_not_found");
+    bench.events.clear();
+    bench.do_all();
+    assert_eq!(bench.event("response.done")["response"]["output"][0]["content"][0]["transcript"], "Rover dispatch.");
+    // What a flow cannot do is said, not pretended.
+    let summary = json!({"conversation": "none", "instructions": "Summarise the call."});
+    assert_eq!(bench.error(json!({"type": "response.create", "response": summary})), "invalid_value");
+    let reference = json!({"input": [{"type": "item_reference", "id": "x"}]});
+    assert_eq!(bench.error(json!({"type": "response.create", "response": reference})), "invalid_value");
+}
+
+#[test]
+fn a_long_silence_after_the_agent_has_spoken_is_answered() {
+    let mut bench = Bench::new();
+    let detection = json!({"type": "server_vad", "idle_timeout_ms": 5_000});
+    let session = json!({"type": "realtime", "audio": {"input": {"turn_detection": detection}}});
+    bench.send(json!({"type": "session.update", "session": session}));
+    bench.append(0xFF, 80_000);
+    bench.do_all();
+    // Nobody has spoken at all.
+    assert_eq!(bench.types(), ["session.updated"]);
+    bench.send(json!({"type": "response.create"}));
+    bench.do_all();
+    let said_ms = "Rover dispatch.".len() as u64 * 50;
+    bench.events.clear();
+    bench.append(0xFF, (said_ms as usize + 4_900) * 8);
+    bench.do_all();
+    assert_eq!(bench.types(), [""; 0]);
+    bench.append(0xFF, 2_048);
+    bench.do_all();
+    let timeout = bench.event("input_audio_buffer.timeout_triggered").clone();
+    let started = timeout["audio_start_ms"].as_u64().unwrap();
+    assert!(timeout["audio_end_ms"].as_u64().unwrap() - started >= 5_000, "{timeout}");
+    assert_eq!(bench.event("input_audio_buffer.committed")["item_id"], timeout["item_id"]);
+    assert_eq!(bench.event("response.output_audio_transcript.done")["transcript"], "Are you still there?");
+    let semantic = json!({"type": "semantic_vad", "idle_timeout_ms": 5_000});
+    let session = json!({"type": "realtime", "audio": {"input": {"turn_detection": semantic}}});
+    assert_eq!(bench.error(json!({"type": "session.update", "session": session})), "unknown_parameter");
+}
+
+/// What the client committed or cleared while the detector had it is no second turn.
+#[test]
+fn a_commit_while_the_detector_works_leaves_no_empty_turn() {
+    for taking in ["input_audio_buffer.commit", "input_audio_buffer.clear"] {
+        let mut bench = Bench::new();
+        bench.append(0x80, 8_192);
+        assert!(matches!(bench.work.front(), Some(Work { what: What::Detect { .. }, .. })));
+        bench.send(json!({"type": taking}));
+        bench.append(0xFF, 16_384);
+        bench.do_all();
+        let committed = bench.events.iter().filter(|event| event["type"] == "input_audio_buffer.committed").count();
+        assert_eq!(committed, usize::from(taking.ends_with("commit")), "{taking}: {:?}", bench.types());
+        bench.events.clear();
+        // The next turn is one.
+        bench.speak();
+        bench.do_all();
+        assert_eq!(
+            bench.event("conversation.item.input_audio_transcription.completed")["transcript"],
+            "when are you open"
+        );
+    }
+}

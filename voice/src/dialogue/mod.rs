@@ -80,6 +80,11 @@ impl Dialogue {
         Dialogue { today: flow.today(now), flow, waits_for: WaitsFor::Nothing, called: None }
     }
 
+    /// A conversation over the same flow in which nothing was said yet.
+    pub(crate) fn begun_anew(&self) -> Self {
+        Dialogue { waits_for: WaitsFor::Nothing, called: None, ..self.clone() }
+    }
+
     /// The answer to a turn of the caller. An empty text: they said something, and it was not understood.
     ///
     /// `can_call`: the tools that there are.

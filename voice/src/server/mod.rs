@@ -3,6 +3,7 @@
 //!
 //! <https://platform.openai.com/docs/guides/realtime-websocket>
 
+mod alaw;
 pub mod engine;
 mod response;
 pub mod session;
