@@ -70,7 +70,7 @@ async fn converse(sdk: PathBuf, mut interpreter: Command, script: &str) {
     let engine = Engine::start(&weights, 1, 1).unwrap();
     let flow = Some(Arc::new(Flow::read(FLOW).unwrap()));
     let offer = Offer { flows: BTreeMap::new(), otherwise: flow, key: Some(KEY.into()), sessions_max: 1 };
-    tokio::spawn(serve(listener, engine, offer));
+    tokio::spawn(serve(listener, std::future::ready(Ok(engine)), offer));
 
     let mut speaker = weights.speaker(Arc::new(Said::default())).unwrap();
     let lines = LINES.map(|line| {

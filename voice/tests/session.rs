@@ -42,7 +42,11 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let session = Session::new("t", "any", Timestamp::UNIX_EPOCH, Arc::new(Flow::read(FLOW).unwrap()));
+        Bench::over(Flow::read(FLOW).unwrap())
+    }
+
+    fn over(flow: Flow) -> Self {
+        let session = Session::new("t", "any", Timestamp::UNIX_EPOCH, Arc::new(flow));
         let mut bench = Bench { session, work: VecDeque::new(), events: Vec::new(), understood: "when are you open" };
         bench.collect();
         bench.send(json!({"type": "session.update", "session": {"type": "realtime", "audio": {
@@ -96,6 +100,16 @@ impl Bench {
 
     fn append(&mut self, byte: u8, samples: usize) {
         self.send(json!({"type": "input_audio_buffer.append", "audio": STANDARD.encode(vec![byte; samples])}));
+    }
+
+    /// What the product tells of keys, and asks for then.
+    fn press(&mut self, digits: &str) {
+        let mut text = String::new();
+        let pressed = call::ModelOutput::CallerPressed { request: call::id::RequestId(1), digits: digits.into() };
+        let settings = call::wire::openai::SessionSettings::default();
+        assert!(call::wire::openai::Realtime::default().write(&pressed, &settings, &mut text));
+        self.session.receive(&text);
+        self.send(json!({"type": "response.create"}));
     }
 
     /// A second of speech and a second of silence.
@@ -517,4 +531,54 @@ fn a_commit_while_the_detector_works_leaves_no_empty_turn() {
             "when are you open"
         );
     }
+}
+
+const MENU: &str = r#"
+    greeting = "Press 1 for our hours, 2 to order."
+
+    [clips]
+    "From nine to five. Every day." = "hours.wav"
+
+    [[intent]]
+    name = "hours"
+    key = "1"
+    answer = "From nine to five. Every day."
+
+    [[intent]]
+    name = "order"
+    key = "2"
+    slots = { number = { type = "digits", ask = "Which number?" } }
+    confirm = "{number}?"
+    answer = "Ordered."
+"#;
+
+/// A caller presses keys, and hears what was recorded. Nothing listens, and nothing is synthesised that was recorded.
+#[test]
+fn keys_are_a_menu_of_recordings() {
+    let read = |name: &str| if name == "hours.wav" { Ok(vec![0x80; 2_000]) } else { Err("is not there".to_owned()) };
+    let mut bench = Bench::over(Flow::read(MENU).unwrap().with_clips(read).unwrap());
+    let answer = |bench: &mut Bench, keys: &str| {
+        bench.events.clear();
+        bench.press(keys);
+        bench.do_all();
+        bench.event("response.output_audio_transcript.done")["transcript"].as_str().unwrap().to_owned()
+    };
+    bench.press("1");
+    assert!(bench.work.is_empty(), "{:?}", bench.work);
+    let delta = STANDARD.decode(bench.event("response.output_audio.delta")["delta"].as_str().unwrap()).unwrap();
+    assert!(delta.iter().all(|byte| *byte == 0x80) && delta.len() == 1_600);
+    assert_eq!(bench.event("response.output_audio_transcript.done")["transcript"], "From nine to five. Every day.");
+    assert_eq!(answer(&mut bench, "2"), "Which number?");
+    assert_eq!(answer(&mut bench, "4711"), "4 7 1 1?");
+    assert_eq!(answer(&mut bench, "2"), "What should I change?");
+    assert_eq!(
+        answer(&mut bench, "9"),
+        "Sorry, I did not understand that. Could you say that again? What should I change?"
+    );
+    let mut bench = Bench::over(Flow::read(MENU).unwrap());
+    assert_eq!(answer(&mut bench, "2"), "Which number?");
+    assert_eq!(answer(&mut bench, "33"), "3 3?");
+    assert_eq!(answer(&mut bench, "1"), "Ordered.");
+    let mistake = Flow::read(MENU).unwrap().with_clips(|_| Err("no such file".to_owned())).unwrap_err();
+    assert_eq!(mistake.to_string(), "hours.wav: no such file");
 }

@@ -1,6 +1,7 @@
 //! The operator's flow: a TOML file.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
@@ -35,10 +36,14 @@ pub struct Flow {
     pub(super) zone: TimeZone,
     pub(super) intents: Vec<Intent>,
     examples: Examples,
+    /// What the operator recorded, by its text: where, and the samples (8 kHz, ±1) once they were read.
+    clips: BTreeMap<String, (String, Option<Arc<[f32]>>)>,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Intent {
+    /// The keys of the telephone that mean this.
+    pub keys: Option<String>,
     /// Any of these, word for word, means this.
     pub phrases: Vec<Vec<String>>,
     /// In the order of the file, which is that of asking.
@@ -78,6 +83,9 @@ struct FlowFile {
     #[serde(default = "dropped")]
     dropped: String,
     timezone: Option<Spanned<String>>,
+    /// Text to WAV file.
+    #[serde(default)]
+    clips: BTreeMap<String, Spanned<String>>,
     #[serde(default)]
     intent: Vec<IntentFile>,
 }
@@ -88,6 +96,7 @@ struct IntentFile {
     name: Spanned<String>,
     #[serde(default)]
     examples: Vec<String>,
+    key: Option<Spanned<String>>,
     #[serde(default)]
     phrases: Vec<Spanned<String>>,
     #[serde(default)]
@@ -167,8 +176,45 @@ impl Flow {
             .enumerate()
             .flat_map(|(at, intent)| intent.examples.iter().map(move |text| (at, text.as_str())));
         let examples = Examples::new(examples);
+        let clips = file.clips.into_iter().map(|(text, path)| (text, (path.into_inner(), None))).collect();
         let FlowFile { greeting, again, failed, nobody, farewell, still_there, change, dropped, .. } = file;
-        Ok(Flow { greeting, again, failed, nobody, farewell, still_there, change, dropped, zone, intents, examples })
+        Ok(Flow {
+            greeting,
+            again,
+            failed,
+            nobody,
+            farewell,
+            still_there,
+            change,
+            dropped,
+            zone,
+            intents,
+            examples,
+            clips,
+        })
+    }
+
+    /// Reads the recordings that the flow names: `read` gives a file's samples as µ-law at 8 kHz, or says what is wrong.
+    ///
+    /// # Errors
+    /// If one cannot be read; all that cannot are named.
+    pub fn with_clips(mut self, read: impl Fn(&str) -> Result<Vec<u8>, String>) -> Result<Flow, FlowError> {
+        let mut mistakes = Vec::new();
+        for (path, samples) in self.clips.values_mut() {
+            match read(path) {
+                Ok(coded) => {
+                    let decoded = coded.iter().map(|&byte| f32::from(call::g711::decode(byte)) / 32_768.0);
+                    *samples = Some(decoded.collect());
+                }
+                Err(why) => mistakes.push(format!("{path}: {why}")),
+            }
+        }
+        if mistakes.is_empty() { Ok(self) } else { Err(FlowError(mistakes)) }
+    }
+
+    /// The recording of a text, 8 kHz, if the operator made one.
+    pub(super) fn clip(&self, text: &str) -> Option<Arc<[f32]>> {
+        self.clips.get(text).and_then(|(_, samples)| samples.clone())
     }
 
     /// The day that it is where the flow is.
@@ -213,6 +259,7 @@ fn intent_of(file: &IntentFile, names: &[&str]) -> Intent {
         Slot { name: name.clone(), kind, ask, earliest: earliest.unwrap_or(EARLIEST) }
     };
     Intent {
+        keys: file.key.as_ref().map(|keys| keys.as_ref().clone()),
         phrases: file.phrases.iter().map(|phrase| words(phrase.as_ref())).collect(),
         slots: slots.into_iter().map(slot).collect(),
         confirm: file.confirm.as_ref().map(|text| text.as_ref().clone()),
@@ -238,9 +285,20 @@ fn check(file: &IntentFile, at: usize, all: &[IntentFile], names: &[&str], wrong
         wrong(next.span().start, what);
     }
     let is_next = all.iter().any(|other| other.next.as_ref().is_some_and(|next| next.as_ref() == name));
-    if file.examples.is_empty() && file.phrases.is_empty() && !is_next {
+    if let Some(keys) = &file.key {
+        let keypad = |key: char| key.is_ascii_digit() || matches!(key, '*' | '#');
+        let same = |other: &&IntentFile| other.key.as_ref().is_some_and(|other| other.as_ref() == keys.as_ref());
+        if keys.as_ref().is_empty() || !keys.as_ref().chars().all(keypad) {
+            wrong(keys.span().start, format!("intent {name:?}: `key` is of 0 to 9, * and #"));
+        } else if all[..at].iter().any(|other| same(&other)) {
+            let what =
+                format!("intent {name:?}: another has the key {:?} already; give this one another", keys.as_ref());
+            wrong(keys.span().start, what);
+        }
+    }
+    if file.examples.is_empty() && file.phrases.is_empty() && file.key.is_none() && !is_next {
         let what = format!(
-            "intent {name:?} can never be meant; give it `examples` or `phrases`, or name it as another's `next`"
+            "intent {name:?} can never be meant; give it `examples`, `phrases` or a `key`, or name it as another's `next`"
         );
         wrong(here, what);
     }
@@ -287,6 +345,12 @@ mod tests {
         assert!(lines[1].starts_with("line 4: intent \"a\": there is no intent \"z\""), "{all}");
         assert!(lines[2].starts_with("line 5: intent \"a\": a phrase has no words"), "{all}");
         assert!(lines[3].starts_with("line 6: intent \"a\": no slot is named \"d\""), "{all}");
+        let keyed = "[[intent]]\nname = 'NAME'\nanswer = 'b'\nkey = 'KEY'\n".to_owned();
+        assert!(mistake(&keyed.replace("KEY", "x")).starts_with("line 4: intent \"NAME\": `key` is of 0 to 9"));
+        assert!(
+            mistake(&(keyed.replace("NAME", "a") + &keyed).replace("KEY", "1"))
+                .contains("line 8: intent \"NAME\": another has the key")
+        );
         assert!(mistake(&intent("slots = {c = 'number'}")).starts_with("line 2: intent \"a\" can never be meant"));
         assert!(mistake(&intent("slots = {c = 'nmber'}")).starts_with("line 4: a slot cannot be \"nmber\""));
         let good = intent("examples = ['x']\nslots = {c = 'number'}");

@@ -1,6 +1,8 @@
 //! What to answer. The operator writes a [`Flow`]: what callers may want, in a few example phrasings each, and what is then
 //! said or done. Nothing is made up: what is not understood is asked for again.
 //!
+//! Keys mean what the flow says of them, so that a flow can also be a menu of recordings that needs no ear and no voice.
+//!
 //! A turn is understood by the first of these that fits: what the agent asked for last; the phrases of an intent, word for
 //! word; a goodbye; the nearest example, if it is near enough. What an intent needs and was not said is asked for, slot by
 //! slot; what it has to have confirmed is said back, and done after a yes.
@@ -102,6 +104,31 @@ impl Dialogue {
             // What was asked for is still asked for.
             None => Reply::Say(self.again()),
         }
+    }
+
+    /// The answer to keys that the caller pressed: an intent's, or the value that was asked for. Where something was said
+    /// back, 1 is yes and 2 is no.
+    pub fn pressed(&mut self, keys: &str, can_call: &[&str]) -> Reply {
+        self.called = None;
+        let said = match (&self.waits_for, keys) {
+            (WaitsFor::Yes { .. }, "1") => "yes",
+            (WaitsFor::Yes { .. }, "2") => "no",
+            (WaitsFor::Yes { .. } | WaitsFor::Change { .. } | WaitsFor::Nothing, _) => "",
+            (WaitsFor::Slot { .. } | WaitsFor::Intent(_), _) => keys,
+        };
+        if let Some(reply) = (!said.is_empty()).then(|| self.continued(said, can_call)).flatten() {
+            return reply;
+        }
+        let meant = self.flow.intents.iter().position(|intent| intent.keys.as_deref() == Some(keys));
+        match meant.filter(|&at| self.has_what_it_needs(at, &Slots::new())) {
+            Some(at) => self.advance(at, Slots::new(), can_call),
+            None => Reply::Say(self.again()),
+        }
+    }
+
+    /// The operator's recording of a text, 8 kHz, ±1.
+    pub(crate) fn clip(&self, text: &str) -> Option<Arc<[f32]>> {
+        self.flow.clip(text)
     }
 
     /// The answer once a tool has given `output`.

@@ -7,11 +7,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use call::wire::openai::{
     Asked, Content, ErrorBody, InputTokens, Item, OutputTokens, Response, ResponseParams, ServerEvent, StatusDetails,
-    TokenUsage,
+    TokenUsage, pressed_keys,
 };
 use serde_json::{Value, json};
 
-use super::engine::{Found, What};
+use super::engine::{Found, What, at_rate};
 use super::session::{CONVERSATION, Held, Session};
 use super::settings::{self, Modality};
 use crate::dialogue::{Dialogue, Reply};
@@ -187,7 +187,10 @@ impl Session {
             Some(held) if held.item.kind == "function_call_output" => {
                 self.dialogue.tool_answered(held.item.output.as_deref().unwrap_or_default())
             }
-            Some(Held { heard: Some(heard), .. }) => self.dialogue.reply(heard, functions),
+            Some(Held { heard: Some(heard), .. }) => match pressed_keys(heard) {
+                Some(keys) => self.dialogue.pressed(keys, functions),
+                None => self.dialogue.reply(heard, functions),
+            },
             // The agent had the last word, and is asked for more.
             Some(_) => self.dialogue.still_there(),
         }
@@ -242,7 +245,8 @@ impl Session {
             content_index: 0,
             part: Content { kind: "audio".into(), transcript: Some(Some(String::new())), ..Default::default() },
         });
-        let rest = sentences(text).into();
+        // What was recorded was recorded as a whole.
+        let rest = if self.dialogue.clip(text).is_some() { vec![text.to_owned()] } else { sentences(text) }.into();
         active.phase = Phase::Speaking { item_id, said: String::new(), rest, under_way: None };
         self.active = Some(active);
         self.speak();
@@ -257,6 +261,10 @@ impl Session {
         };
         if let Some(sentence) = rest.pop_front() {
             let rate = settings::output_format(&self.settings).rate();
+            if let Some(samples) = self.dialogue.clip(&sentence) {
+                self.active = Some(active);
+                return self.give(sentence, &at_rate(samples, rate));
+            }
             let speed = settings::speed(&self.settings);
             let work = self.ask(What::Speak { sentence: sentence.clone(), rate, speed });
             *under_way = Some((work, sentence));
@@ -271,13 +279,19 @@ impl Session {
     /// A sentence has been said.
     pub(super) fn spoken(&mut self, work: u64, found: Result<Found, String>) {
         let Some(active) = &mut self.active else { return };
-        let Phase::Speaking { item_id, said, under_way, .. } = &mut active.phase else { return };
+        let Phase::Speaking { under_way, .. } = &mut active.phase else { return };
         let Some((_, sentence)) = under_way.take_if(|(under_way, _)| *under_way == work) else { return };
-        let samples = match found {
-            Ok(Found::Sound(samples)) => samples,
-            Ok(_) => return self.cancel(End::Failed("the synthesis answered something else".into())),
-            Err(error) => return self.cancel(End::Failed(error)),
-        };
+        match found {
+            Ok(Found::Sound(samples)) => self.give(sentence, &samples),
+            Ok(_) => self.cancel(End::Failed("the synthesis answered something else".into())),
+            Err(error) => self.cancel(End::Failed(error)),
+        }
+    }
+
+    /// Sends a sentence and its sound, and goes on to the next.
+    fn give(&mut self, sentence: String, samples: &[f32]) {
+        let Some(active) = &mut self.active else { return };
+        let Phase::Speaking { item_id, said, .. } = &mut active.phase else { return };
         let delta = if said.is_empty() { sentence } else { format!(" {sentence}") };
         said.push_str(&delta);
         active.said_characters += delta.len();
