@@ -1,4 +1,5 @@
-//! The embedded model as clients see it that others wrote: OpenAI's own SDKs speak with it.
+//! The embedded model as clients see it that others wrote: OpenAI's own SDKs speak with it, by the scripts that they speak
+//! with the simulated model by.
 //!
 //! `scripts/interop` installs them, `scripts/voice-models` fetches the weights. Where either was not run the tests say
 //! `SKIPPED`; under `CI=true` that is a failure.
@@ -79,7 +80,7 @@ async fn converse(sdk: PathBuf, mut interpreter: Command, script: &str) {
         STANDARD.encode(coded)
     });
     let mut child = interpreter
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop").join(script))
+        .arg(root().join("sim/tests/interop").join(script))
         .arg(url)
         .arg(KEY)
         .stdin(Stdio::piped())
