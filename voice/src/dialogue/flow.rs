@@ -36,8 +36,15 @@ pub struct Flow {
     pub(super) zone: TimeZone,
     pub(super) intents: Vec<Intent>,
     examples: Examples,
-    /// What the operator recorded, by its text: where, and the samples (8 kHz, ±1) once they were read.
-    clips: BTreeMap<String, (String, Option<Arc<[f32]>>)>,
+    /// What the operator recorded, by its text.
+    clips: BTreeMap<String, Clip>,
+}
+
+#[derive(Clone, Debug)]
+struct Clip {
+    path: String,
+    /// 8 kHz, ±1. `None`: not read yet.
+    samples: Option<Arc<[f32]>>,
 }
 
 #[derive(Clone, Debug)]
@@ -176,7 +183,11 @@ impl Flow {
             .enumerate()
             .flat_map(|(at, intent)| intent.examples.iter().map(move |text| (at, text.as_str())));
         let examples = Examples::new(examples);
-        let clips = file.clips.into_iter().map(|(text, path)| (text, (path.into_inner(), None))).collect();
+        let clips = file
+            .clips
+            .into_iter()
+            .map(|(text, path)| (text, Clip { path: path.into_inner(), samples: None }))
+            .collect();
         let FlowFile { greeting, again, failed, nobody, farewell, still_there, change, dropped, .. } = file;
         Ok(Flow {
             greeting,
@@ -200,7 +211,7 @@ impl Flow {
     /// If one cannot be read; all that cannot are named.
     pub fn with_clips(mut self, read: impl Fn(&str) -> Result<Vec<u8>, String>) -> Result<Flow, FlowError> {
         let mut mistakes = Vec::new();
-        for (path, samples) in self.clips.values_mut() {
+        for Clip { path, samples } in self.clips.values_mut() {
             match read(path) {
                 Ok(coded) => {
                     let decoded = coded.iter().map(|&byte| f32::from(call::g711::decode(byte)) / 32_768.0);
@@ -214,7 +225,7 @@ impl Flow {
 
     /// The recording of a text, 8 kHz, if the operator made one.
     pub(super) fn clip(&self, text: &str) -> Option<Arc<[f32]>> {
-        self.clips.get(text).and_then(|(_, samples)| samples.clone())
+        self.clips.get(text).and_then(|clip| clip.samples.clone())
     }
 
     /// The day that it is where the flow is.

@@ -131,10 +131,7 @@ impl Door {
 async fn connection(stream: TcpStream, peer: SocketAddr, door: Arc<Door>) {
     // Events are small and each is waited for.
     let _ = stream.set_nodelay(true);
-    let engine = match tokio::time::timeout(HANDSHAKE_MAX, door.engine()).await {
-        Ok(engine) => engine,
-        Err(_) => None,
-    };
+    let engine = tokio::time::timeout(HANDSHAKE_MAX, door.engine()).await.unwrap_or_default();
     let mut admitted = None;
     // The refusal is as large as the library makes it.
     #[allow(clippy::result_large_err)]

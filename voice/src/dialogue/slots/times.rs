@@ -142,9 +142,9 @@ fn on_the_clock(words: &[Word], from: usize) -> Option<(Face, usize)> {
         };
         return Some((face, from + 1));
     }
-    let hour = value_of(word).filter(|hour| *hour < 24).and_then(|tens| match value_of(at(words, from + 1)) {
-        Some(ones @ 1..=3) if tens == 20 && word == "twenty" => Some((tens + ones, from + 2)),
-        _ => Some((tens, from + 1)),
+    let hour = value_of(word).filter(|hour| *hour < 24).map(|tens| match value_of(at(words, from + 1)) {
+        Some(ones @ 1..=3) if tens == 20 && word == "twenty" => (tens + ones, from + 2),
+        _ => (tens, from + 1),
     });
     let (hour, place) = hour?;
     let said_as_time = from > 0 && matches!(at(words, from - 1), "at" | "by" | "around" | "about" | "until" | "till");
