@@ -205,19 +205,23 @@ pub async fn realtime(args: RealtimeArgs, env: &dyn Fn(&str) -> Option<String>) 
         None => Arc::new(Flow::default()),
     };
     let weights = Weights::open(&folder(args.data, env))?;
-    let engine = Engine::start(&weights, WORKERS, args.sessions)?;
+    let engine = Engine::load(weights, WORKERS, args.sessions).await?;
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     println!("ws://{}/v1/realtime?model=local", listener.local_addr()?);
     let offer = Offer { flows: BTreeMap::new(), otherwise: Some(flow), key: None, sessions_max: args.sessions };
     tokio::select! {
-        served = serve(listener, engine, offer) => served.map(|()| true).context("the listener broke"),
+        served = serve(listener, std::future::ready(Ok(engine)), offer) => served.map(|()| true).context("the listener broke"),
         _ = tokio::signal::ctrl_c() => Ok(true),
     }
 }
 
 fn read_flow(path: &Path) -> Result<Arc<Flow>> {
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    Ok(Arc::new(Flow::read(&text).with_context(|| path.display().to_string())?))
+    let flow = Flow::read(&text).with_context(|| path.display().to_string())?;
+    // Recordings lie beside the flow that names them.
+    let beside = path.parent().unwrap_or(Path::new(""));
+    let clip = |name: &str| crate::config::clip(&beside.join(name).to_string_lossy());
+    Ok(Arc::new(flow.with_clips(clip).with_context(|| path.display().to_string())?))
 }
 
 fn folder_of(config: &Config) -> PathBuf {
@@ -244,11 +248,11 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    /// Starts it on a free port of loopback, if an agent wants it. Without weights there is none, and the log says what to
-    /// do: the server starts, and answers for its other agents.
+    /// Starts it on a free port of loopback, if an agent wants it. Its models are loaded meanwhile; the first callers wait.
+    /// Without weights the log says what to do, and its flows are menus: of keys, and of the recordings that they name.
     ///
     /// # Errors
-    /// If an agent's flow cannot be read, or a file of the weights is damaged.
+    /// If an agent's flow cannot be read, or the inference library cannot be used.
     pub(crate) fn start(config: &Config) -> Result<Option<Local>> {
         let agents: Vec<&Agent> =
             config.agents.iter().filter(|agent| agent.model.provider == Provider::Local).collect();
@@ -261,16 +265,29 @@ impl Local {
         };
         let flows = agents.iter().map(flow).collect::<Result<_>>()?;
         let folder = folder_of(config);
+        let names: Vec<&str> = agents.iter().map(|agent| agent.name.as_str()).collect();
+        let names = names.join(", ");
         let weights = match Weights::open(&folder) {
-            Ok(weights) => weights,
+            Ok(weights) => Some(weights),
             Err(error @ ::voice::Error::Missing(_)) => {
-                let names: Vec<&str> = agents.iter().map(|agent| agent.name.as_str()).collect();
-                tracing::error!(%error, agents = names.join(", "), "the embedded model has no weights, so these agents answer nobody");
-                return Ok(None);
+                tracing::error!(%error, agents = names, "without weights these agents hear and say nothing: they serve keys and recordings only");
+                None
             }
             Err(error) => return Err(error.into()),
         };
-        let engine = Engine::start(&weights, WORKERS, SESSIONS_MAX)?;
+        let without_key = config.openai.key.is_none();
+        tracing::info!(
+            agents = names,
+            without_key,
+            sessions_max = SESSIONS_MAX,
+            "the embedded model answers for these agents"
+        );
+        let engine = async move {
+            match weights {
+                Some(weights) => Engine::load(weights, WORKERS, SESSIONS_MAX).await,
+                None => Ok(Engine::without_weights(SESSIONS_MAX)),
+            }
+        };
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("no free port on loopback")?;
         listener.set_nonblocking(true)?;
         let url = format!("ws://{}/v1/realtime", listener.local_addr()?);
@@ -284,7 +301,6 @@ impl Local {
                 tracing::error!(%error, "the embedded model is gone");
             }
         });
-        tracing::info!(agents = agents.len(), sessions_max = SESSIONS_MAX, "the embedded model is ready");
         Ok(Some(Local { account, serving }))
     }
 

@@ -387,9 +387,23 @@ fn two_tools_of_one_name_are_one_too_many() {
 #[test]
 fn missing_accounts_say_what_to_set() {
     let expected = ["public_url: missing", "TWILIO_AUTH_TOKEN: not set", "OPENAI_API_KEY: not set"];
-    assert_mistakes("listen = \"0.0.0.0:80\"", &[], &expected);
+    let vendors = "listen = \"0.0.0.0:80\"\ndefaults.model.provider = \"openai\"";
+    assert_mistakes(vendors, &[], &expected);
     let local = [("OPENAI_REALTIME_URL", "ws://127.0.0.1:9/v1/realtime")];
     assert!(read("twilio = { verify = \"unless-loopback\" }", &local).is_ok());
+}
+
+#[test]
+#[cfg(feature = "voice")]
+fn without_a_key_agents_use_the_embedded_model() {
+    let provider = |environment: &[(&str, &str)]| {
+        let config = read("twilio = { verify = \"unless-loopback\" }", environment).unwrap();
+        config.agents[0].model.provider
+    };
+    assert_eq!(provider(&[]), Provider::Local);
+    assert_eq!(provider(&[("OPENAI_API_KEY", "sk-test")]), Provider::OpenAi);
+    // A server of one's own may want none.
+    assert_eq!(provider(&[("OPENAI_REALTIME_URL", "ws://127.0.0.1:9/v1/realtime")]), Provider::OpenAi);
 }
 
 #[test]

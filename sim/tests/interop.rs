@@ -1,6 +1,6 @@
 //! The fake model as clients see it that others wrote: OpenAI's own SDKs hold a conversation with it.
 //!
-//! `scripts/interop` installs them. Where it was not run the tests say `SKIPPED`; under `CI=true` that is a failure.
+//! The scripts are also run against the embedded model (`voice/tests/interop.rs`). `scripts/interop` installs the SDKs. Where it was not run the tests say `SKIPPED`; under `CI=true` that is a failure.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -15,6 +15,9 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 const KEY: &str = "sk-fake";
+
+/// What the scripts say, and expect to have been heard.
+const LINES: [&str; 2] = ["When do you open?", "Book a slot on Monday."];
 
 #[tokio::test]
 async fn openai_for_python() {
@@ -47,9 +50,9 @@ async fn converse(sdk: PathBuf, mut interpreter: Command, script: &str) -> anyho
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
-    let speech = STANDARD.encode(hum("When do you open?"));
+    let lines = LINES.map(|line| STANDARD.encode(hum(line)));
     if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(speech.as_bytes()).await?;
+        stdin.write_all(lines.join("\n").as_bytes()).await?;
     }
     let output = tokio::time::timeout(Duration::from_secs(60), child.wait_with_output()).await??;
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -74,7 +77,7 @@ fn conversation() -> Script {
         Reply::calls("book_slot", r#"{"day":"Monday"}"#),
         Reply::says("You are booked for Monday, and if there is anything else that I can do for you, please ask."),
     ];
-    Script { replies, ..Default::default() }.hears(["When do you open?"])
+    Script { replies, ..Default::default() }.hears(LINES)
 }
 
 /// An SDK may send what we never would.

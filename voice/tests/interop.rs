@@ -1,4 +1,5 @@
-//! The embedded model as clients see it that others wrote: OpenAI's own SDKs speak with it.
+//! The embedded model as clients see it that others wrote: OpenAI's own SDKs speak with it, by the scripts that they speak
+//! with the simulated model by.
 //!
 //! `scripts/interop` installs them, `scripts/voice-models` fetches the weights. Where either was not run the tests say
 //! `SKIPPED`; under `CI=true` that is a failure.
@@ -70,7 +71,7 @@ async fn converse(sdk: PathBuf, mut interpreter: Command, script: &str) {
     let engine = Engine::start(&weights, 1, 1).unwrap();
     let flow = Some(Arc::new(Flow::read(FLOW).unwrap()));
     let offer = Offer { flows: BTreeMap::new(), otherwise: flow, key: Some(KEY.into()), sessions_max: 1 };
-    tokio::spawn(serve(listener, engine, offer));
+    tokio::spawn(serve(listener, std::future::ready(Ok(engine)), offer));
 
     let mut speaker = weights.speaker(Arc::new(Said::default())).unwrap();
     let lines = LINES.map(|line| {
@@ -79,7 +80,7 @@ async fn converse(sdk: PathBuf, mut interpreter: Command, script: &str) {
         STANDARD.encode(coded)
     });
     let mut child = interpreter
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop").join(script))
+        .arg(root().join("sim/tests/interop").join(script))
         .arg(url)
         .arg(KEY)
         .stdin(Stdio::piped())

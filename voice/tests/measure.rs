@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use voice::detect::{Hearing, Turn, TurnSettings, Turns};
 use voice::dialogue::{Dialogue, Flow, Reply};
 use voice::level::loudness;
@@ -203,7 +204,7 @@ fn paraphrases() {
     let mut ear = Ear::new(&weights);
     let mut speaker = weights.speaker(Arc::new(Said::default())).unwrap();
     let flow = Arc::new(Flow::read(include_str!("data/paraphrases.toml")).unwrap());
-    let understood = |text: &str| match Dialogue::new(flow.clone()).reply(text, &[]) {
+    let understood = |text: &str| match Dialogue::new(flow.clone(), Timestamp::UNIX_EPOCH).reply(text, &[]) {
         Reply::Say(answer) => answer,
         Reply::Call { name, .. } => name,
     };
@@ -259,7 +260,7 @@ async fn waiting() {
             let answer = format!("We are open from nine to five, and this is answer {number} of {sessions}.");
             let flow =
                 format!("[[intent]]\nname = 'a'\nexamples = ['what are your opening hours']\nanswer = '{answer}'\n");
-            let mut session = Session::new("m", "any", 0, Arc::new(Flow::read(&flow).unwrap()));
+            let mut session = Session::new("m", "any", Timestamp::UNIX_EPOCH, Arc::new(Flow::read(&flow).unwrap()));
             let audio =
                 r#"{"input": {"format": {"type": "audio/pcmu"}}, "output": {"format": {"type": "audio/pcmu"}}}"#;
             session.receive(&format!(r#"{{"type":"session.update","session":{{"type":"realtime","audio":{audio}}}}}"#));

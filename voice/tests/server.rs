@@ -36,6 +36,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 async fn start(engine: Engine, sessions_max: usize) -> String {
+    start_with(std::future::ready(Ok(engine)), sessions_max).await
+}
+
+async fn start_with(
+    engine: impl Future<Output = voice::Result<Engine>> + Send + 'static,
+    sessions_max: usize,
+) -> String {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let url = format!("ws://{}/v1/realtime?model=any", listener.local_addr().unwrap());
     let flow = Arc::new(Flow::read(FLOW).unwrap());
@@ -139,4 +146,35 @@ async fn strangers_and_those_who_are_too_many_are_refused() {
             Err(_) => assert!(asked.elapsed() < PATIENCE, "the place was never free again"),
         }
     }
+}
+
+/// Without weights a session hears and says nothing, and is a session all the same.
+#[tokio::test]
+async fn clients_wait_for_an_engine_that_is_being_loaded() {
+    let (loaded, loading) = tokio::sync::oneshot::channel::<()>();
+    let engine = async move {
+        loading.await.expect("the test says when");
+        Ok(Engine::without_weights(2))
+    };
+    let url = start_with(engine, 2).await;
+    let waiting = tokio::spawn({
+        let url = url.clone();
+        async move { connect(&url, "secret").await }
+    });
+    tokio::task::yield_now().await;
+    loaded.send(()).unwrap();
+    let mut socket = waiting.await.unwrap().unwrap();
+    until(&mut socket, "session.created").await;
+    let audio = STANDARD.encode([0x80; 16_000]);
+    send(&mut socket, json!({"type": "input_audio_buffer.append", "audio": audio})).await;
+    send(&mut socket, json!({"type": "response.create"})).await;
+    let said = until(&mut socket, "response.done").await;
+    assert!(!said.iter().any(|event| event["type"] == "input_audio_buffer.speech_started"), "{said:?}");
+    assert!(said.iter().any(|event| event["type"] == "response.output_audio.delta"));
+}
+
+#[tokio::test]
+async fn an_engine_that_cannot_be_loaded_refuses_clients() {
+    let url = start_with(std::future::ready(Err(voice::Error::Missing("silero".into()))), 1).await;
+    assert_eq!(status(connect(&url, "secret").await), 503);
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use voice::dialogue::Flow;
 use voice::server::engine::{Done, Found, What, Work};
@@ -41,7 +42,11 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let session = Session::new("t", "any", 0, Arc::new(Flow::read(FLOW).unwrap()));
+        Bench::over(Flow::read(FLOW).unwrap())
+    }
+
+    fn over(flow: Flow) -> Self {
+        let session = Session::new("t", "any", Timestamp::UNIX_EPOCH, Arc::new(flow));
         let mut bench = Bench { session, work: VecDeque::new(), events: Vec::new(), understood: "when are you open" };
         bench.collect();
         bench.send(json!({"type": "session.update", "session": {"type": "realtime", "audio": {
@@ -95,6 +100,16 @@ impl Bench {
 
     fn append(&mut self, byte: u8, samples: usize) {
         self.send(json!({"type": "input_audio_buffer.append", "audio": STANDARD.encode(vec![byte; samples])}));
+    }
+
+    /// What the product tells of keys, and asks for then.
+    fn press(&mut self, digits: &str) {
+        let mut text = String::new();
+        let pressed = call::ModelOutput::CallerPressed { request: call::id::RequestId(1), digits: digits.into() };
+        let settings = call::wire::openai::SessionSettings::default();
+        assert!(call::wire::openai::Realtime::default().write(&pressed, &settings, &mut text));
+        self.session.receive(&text);
+        self.send(json!({"type": "response.create"}));
     }
 
     /// A second of speech and a second of silence.
@@ -381,4 +396,189 @@ fn a_long_conversation_is_forgotten_from_its_beginning() {
     bench.events.clear();
     bench.send(json!({"type": "conversation.item.retrieve", "item_id": "i50"}));
     assert_eq!(bench.event("conversation.item.retrieved")["item"]["id"], "i50");
+}
+
+/// The vendor's other telephone coding, both ways.
+#[test]
+fn a_law_is_heard_and_spoken() {
+    let mut bench = Bench::new();
+    let audio = json!({"input": {"format": {"type": "audio/pcma"}}, "output": {"format": {"type": "audio/pcma"}}});
+    bench.send(json!({"type": "session.update", "session": {"type": "realtime", "audio": audio}}));
+    assert_eq!(bench.event("session.updated")["session"]["audio"]["output"]["format"]["type"], "audio/pcma");
+    bench.append(0x2A, 8_192);
+    let Some(Work { what: What::Detect { samples, .. }, .. }) = bench.work.front() else { panic!() };
+    assert_eq!((samples.len(), samples[0]), (8_192, -32_256.0 / 32_768.0));
+    bench.append(0xD5, 8_192);
+    bench.do_all();
+    assert_eq!(bench.event("response.done")["response"]["audio"]["output"]["format"]["type"], "audio/pcma");
+    let delta = STANDARD.decode(bench.event("response.output_audio.delta")["delta"].as_str().unwrap()).unwrap();
+    // 0.1 of full scale, as A-law.
+    assert!(delta.iter().all(|byte| *byte == 0x9C), "{:x}", delta[0]);
+}
+
+#[test]
+fn text_is_written_where_text_is_wanted() {
+    let mut bench = Bench::new();
+    bench.send(json!({"type": "session.update", "session": {"type": "realtime", "output_modalities": ["text"]}}));
+    bench.events.clear();
+    bench.send(json!({"type": "response.create"}));
+    assert!(bench.work.is_empty());
+    assert_eq!(bench.event("response.output_text.done")["text"], "Rover dispatch.");
+    let response = bench.event("response.done")["response"].clone();
+    let text = json!([{"type": "output_text", "text": "Rover dispatch."}]);
+    assert_eq!((&response["output_modalities"], &response["output"][0]["content"]), (&json!(["text"]), &text));
+    let item_id = response["output"][0]["id"].clone();
+    assert_eq!(
+        bench.types(),
+        [
+            "response.created",
+            "response.output_item.added",
+            "conversation.item.added",
+            "response.content_part.added",
+            "response.output_text.delta",
+            "response.output_text.done",
+            "response.content_part.done",
+            "response.output_item.done",
+            "conversation.item.done",
+            "response.done",
+        ]
+    );
+    // There is no audio of it to be truncated.
+    let truncate =
+        json!({"type": "conversation.item.truncate", "item_id": item_id, "content_index": 0, "audio_end_ms": 0});
+    assert_eq!(bench.error(truncate), "none");
+    let both = json!({"type": "response.create", "response": {"output_modalities": ["text", "audio"]}});
+    assert_eq!(bench.error(both), "invalid_value");
+}
+
+#[test]
+fn a_response_outside_the_conversation_leaves_it_alone() {
+    let mut bench = Bench::new();
+    bench.send(json!({"type": "response.create"}));
+    assert_eq!(
+        bench.types(),
+        ["response.created", "response.output_item.added", "conversation.item.added", "response.content_part.added"]
+    );
+    // While the greeting is being spoken.
+    let content = json!([{"type": "input_text", "text": "When are you open?"}]);
+    let input = json!([{"type": "message", "role": "user", "content": content}]);
+    let aside =
+        json!({"conversation": "none", "output_modalities": ["text"], "input": input, "metadata": {"for": "us"}});
+    bench.send(json!({"type": "response.create", "response": aside}));
+    let done = bench.event("response.done")["response"].clone();
+    assert_eq!((&done["conversation_id"], &done["metadata"]["for"]), (&json!(null), &json!("us")));
+    assert_eq!(done["output"][0]["content"][0]["text"], "From nine to five. Every day.");
+    assert!(!bench.types().iter().any(|kind| kind.starts_with("conversation.item")));
+    let retrieve = json!({"type": "conversation.item.retrieve", "item_id": done["output"][0]["id"]});
+    assert_eq!(bench.error(retrieve), "item_not_found");
+    bench.events.clear();
+    bench.do_all();
+    assert_eq!(bench.event("response.done")["response"]["output"][0]["content"][0]["transcript"], "Rover dispatch.");
+    // What a flow cannot do is said, not pretended.
+    let summary = json!({"conversation": "none", "instructions": "Summarise the call."});
+    assert_eq!(bench.error(json!({"type": "response.create", "response": summary})), "invalid_value");
+    let reference = json!({"input": [{"type": "item_reference", "id": "x"}]});
+    assert_eq!(bench.error(json!({"type": "response.create", "response": reference})), "invalid_value");
+}
+
+#[test]
+fn a_long_silence_after_the_agent_has_spoken_is_answered() {
+    let mut bench = Bench::new();
+    let detection = json!({"type": "server_vad", "idle_timeout_ms": 5_000});
+    let session = json!({"type": "realtime", "audio": {"input": {"turn_detection": detection}}});
+    bench.send(json!({"type": "session.update", "session": session}));
+    bench.append(0xFF, 80_000);
+    bench.do_all();
+    // Nobody has spoken at all.
+    assert_eq!(bench.types(), ["session.updated"]);
+    bench.send(json!({"type": "response.create"}));
+    bench.do_all();
+    let said_ms = "Rover dispatch.".len() as u64 * 50;
+    bench.events.clear();
+    bench.append(0xFF, (said_ms as usize + 4_900) * 8);
+    bench.do_all();
+    assert_eq!(bench.types(), [""; 0]);
+    bench.append(0xFF, 2_048);
+    bench.do_all();
+    let timeout = bench.event("input_audio_buffer.timeout_triggered").clone();
+    let started = timeout["audio_start_ms"].as_u64().unwrap();
+    assert!(timeout["audio_end_ms"].as_u64().unwrap() - started >= 5_000, "{timeout}");
+    assert_eq!(bench.event("input_audio_buffer.committed")["item_id"], timeout["item_id"]);
+    assert_eq!(bench.event("response.output_audio_transcript.done")["transcript"], "Are you still there?");
+    let semantic = json!({"type": "semantic_vad", "idle_timeout_ms": 5_000});
+    let session = json!({"type": "realtime", "audio": {"input": {"turn_detection": semantic}}});
+    assert_eq!(bench.error(json!({"type": "session.update", "session": session})), "unknown_parameter");
+}
+
+/// What the client committed or cleared while the detector had it is no second turn.
+#[test]
+fn a_commit_while_the_detector_works_leaves_no_empty_turn() {
+    for taking in ["input_audio_buffer.commit", "input_audio_buffer.clear"] {
+        let mut bench = Bench::new();
+        bench.append(0x80, 8_192);
+        assert!(matches!(bench.work.front(), Some(Work { what: What::Detect { .. }, .. })));
+        bench.send(json!({"type": taking}));
+        bench.append(0xFF, 16_384);
+        bench.do_all();
+        let committed = bench.events.iter().filter(|event| event["type"] == "input_audio_buffer.committed").count();
+        assert_eq!(committed, usize::from(taking.ends_with("commit")), "{taking}: {:?}", bench.types());
+        bench.events.clear();
+        // The next turn is one.
+        bench.speak();
+        bench.do_all();
+        assert_eq!(
+            bench.event("conversation.item.input_audio_transcription.completed")["transcript"],
+            "when are you open"
+        );
+    }
+}
+
+const MENU: &str = r#"
+    greeting = "Press 1 for our hours, 2 to order."
+
+    [clips]
+    "From nine to five. Every day." = "hours.wav"
+
+    [[intent]]
+    name = "hours"
+    key = "1"
+    answer = "From nine to five. Every day."
+
+    [[intent]]
+    name = "order"
+    key = "2"
+    slots = { number = { type = "digits", ask = "Which number?" } }
+    confirm = "{number}?"
+    answer = "Ordered."
+"#;
+
+/// A caller presses keys, and hears what was recorded. Nothing listens, and nothing is synthesised that was recorded.
+#[test]
+fn keys_are_a_menu_of_recordings() {
+    let read = |name: &str| if name == "hours.wav" { Ok(vec![0x80; 2_000]) } else { Err("is not there".to_owned()) };
+    let mut bench = Bench::over(Flow::read(MENU).unwrap().with_clips(read).unwrap());
+    let answer = |bench: &mut Bench, keys: &str| {
+        bench.events.clear();
+        bench.press(keys);
+        bench.do_all();
+        bench.event("response.output_audio_transcript.done")["transcript"].as_str().unwrap().to_owned()
+    };
+    bench.press("1");
+    assert!(bench.work.is_empty(), "{:?}", bench.work);
+    let delta = STANDARD.decode(bench.event("response.output_audio.delta")["delta"].as_str().unwrap()).unwrap();
+    assert!(delta.iter().all(|byte| *byte == 0x80) && delta.len() == 1_600);
+    assert_eq!(bench.event("response.output_audio_transcript.done")["transcript"], "From nine to five. Every day.");
+    assert_eq!(answer(&mut bench, "2"), "Which number?");
+    assert_eq!(answer(&mut bench, "4711"), "4 7 1 1?");
+    assert_eq!(answer(&mut bench, "2"), "What should I change?");
+    assert_eq!(
+        answer(&mut bench, "9"),
+        "Sorry, I did not understand that. Could you say that again? What should I change?"
+    );
+    let mut bench = Bench::over(Flow::read(MENU).unwrap());
+    assert_eq!(answer(&mut bench, "2"), "Which number?");
+    assert_eq!(answer(&mut bench, "33"), "3 3?");
+    assert_eq!(answer(&mut bench, "1"), "Ordered.");
+    let mistake = Flow::read(MENU).unwrap().with_clips(|_| Err("no such file".to_owned())).unwrap_err();
+    assert_eq!(mistake.to_string(), "hours.wav: no such file");
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use voice::detect::{Hearing, Turn, TurnSettings, Turns};
 use voice::level::{LOUDNESS, PEAK, loudness};
 use voice::resample::Resampler;
+use voice::server::engine::{Engine, Found, What, Work};
 use voice::speak::{Rate, Said};
 use voice::{Weights, speak};
 
@@ -76,12 +77,11 @@ fn lines_are_alike_in_loudness_and_none_is_clipped() {
     }
 }
 
-#[test]
-fn noise_tones_and_silence_are_no_speech() {
-    let Some(weights) = common::weights("noise_tones_and_silence_are_no_speech") else { return };
-    let seconds = 4;
+/// What a line carries that nobody says: 4 s of each.
+fn no_speech() -> [(&'static str, Vec<f32>); 7] {
+    const SAMPLES: usize = 4 * 8_000;
     let tone = |frequencies: &'static [f32], on: usize, off: usize| {
-        (0..seconds * 8_000).map(move |at| {
+        (0..SAMPLES).map(move |at| {
             let time = at as f32 / 8_000.0;
             let gate = if at % (on + off) < on { 0.3 } else { 0.0 };
             gate * frequencies.iter().map(|frequency| (std::f32::consts::TAU * frequency * time).sin()).sum::<f32>()
@@ -89,20 +89,64 @@ fn noise_tones_and_silence_are_no_speech() {
         })
     };
     let mut dice = 0x9E37_79B9_u32;
-    let noise = (0..seconds * 8_000).map(move |_| {
+    let mut white = move || {
         dice ^= dice << 13;
         dice ^= dice >> 17;
         dice ^= dice << 5;
         dice as f32 / u32::MAX as f32 * 0.2 - 0.1
+    };
+    let noise: Vec<f32> = (0..SAMPLES).map(|_| white()).collect();
+    // Falls towards high frequencies, as the noise of rooms and streets does.
+    let rumble = noise.iter().scan(0.0, |low: &mut f32, sample| {
+        *low += 0.05 * (sample - *low);
+        Some(4.0 * *low)
     });
-    let sounds: [(&str, Vec<f32>); 5] = [
-        ("silence", vec![0.0; seconds * 8_000]),
-        ("noise", noise.collect()),
+    [
+        ("silence", vec![0.0; SAMPLES]),
+        ("rumble", rumble.collect()),
+        ("noise", noise),
         ("a ringing tone", tone(&[440.0, 480.0], 16_000, 16_000).collect()),
         ("keys", tone(&[770.0, 1_336.0], 800, 800).collect()),
-        ("clicks", (0..seconds * 8_000).map(|at| if at % 4_000 == 0 { 0.9 } else { 0.0 }).collect()),
-    ];
-    for (name, samples) in sounds {
+        ("a chord", tone(&[262.0, 330.0, 392.0], SAMPLES, 1).collect()),
+        ("clicks", (0..SAMPLES).map(|at| if at % 4_000 == 0 { 0.9 } else { 0.0 }).collect()),
+    ]
+}
+
+#[test]
+fn noise_tones_and_silence_are_no_speech() {
+    let Some(weights) = common::weights("noise_tones_and_silence_are_no_speech") else { return };
+    for (name, samples) in no_speech() {
         assert_eq!(turns(&weights, &telephone(&samples)), [], "{name}");
     }
+}
+
+/// A client that commits whatever it has gets no words of what is none: the recogniser itself would make some up.
+#[tokio::test]
+async fn what_is_no_speech_has_no_text() {
+    let Some(weights) = common::weights("what_is_no_speech_has_no_text") else { return };
+    let engine = Engine::start(&weights, 1, 2).unwrap();
+    let (results, mut found) = tokio::sync::mpsc::channel(1);
+    for (name, samples) in no_speech() {
+        let what = What::Recognise { samples: telephone(&samples), unchecked: true };
+        engine.ask(Work { id: 1, what }, &results);
+        assert_eq!(found.recv().await.unwrap().found, Ok(Found::Text(String::new())), "{name}");
+    }
+}
+
+#[test]
+fn fifty_lines_are_within_two_decibels_and_none_is_clipped() {
+    let Some(weights) = common::weights("fifty_lines_are_within_two_decibels_and_none_is_clipped") else { return };
+    let mut speaker = weights.speaker(Arc::new(Said::default())).unwrap();
+    let (mut quietest, mut loudest, mut lines) = (f32::INFINITY, 0.0_f32, 0);
+    for line in include_str!("data/lines.txt").lines() {
+        let mut samples = Vec::new();
+        for sentence in speak::sentences(line) {
+            samples.extend_from_slice(&speaker.say(&sentence, Rate::Telephone, 1.0).unwrap());
+        }
+        assert!(samples.iter().all(|sample| sample.abs() < 1.0), "{line} is clipped");
+        let level = loudness(&samples, 8_000).unwrap();
+        (quietest, loudest, lines) = (quietest.min(level), loudest.max(level), lines + 1);
+    }
+    let decibels = 20.0 * (loudest / quietest).log10();
+    assert!(lines == 50 && decibels < 2.0, "{lines} lines, {decibels} dB");
 }

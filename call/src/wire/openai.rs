@@ -32,7 +32,7 @@ pub use server::{
     TranscriptionUsage,
 };
 pub use settings::{Eagerness, NoiseReduction, SessionSettings, ToolSpec, TurnDetection};
-pub use write::{Asked, literal_text, write_append, write_append_bytes};
+pub use write::{Asked, literal_text, pressed_keys, write_append, write_append_bytes};
 
 /// Whether a connection that closed with this code is not worth replacing: a normal closure (1000), a policy violation
 /// (1008), or the retired beta shape (4000). `None`: no close frame came, the connection broke.

@@ -12,6 +12,9 @@ mod settings;
 mod together;
 mod values;
 
+#[cfg(feature = "voice")]
+pub(crate) use values::clip;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

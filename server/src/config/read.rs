@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 use super::setting::{Given, Setting, Value, What};
 use super::settings::{AGENT, OWN, SERVER};
 use super::{Config, Mistakes, together};
-use crate::agent::Agent;
+use crate::agent::{Agent, Provider};
 
 /// Tables of the file that are not a setting each.
 const AGENTS: &str = "agents";
@@ -55,6 +55,9 @@ impl<'a> Reader<'a> {
         let shared: Vec<_> = AGENT.iter().map(|group| group.settings).collect();
         let own: Vec<_> = [&shared[..], &[OWN]].concat();
         let mut defaults = Agent::default();
+        if cfg!(feature = "voice") && together::lacks_model(&config) {
+            defaults.model.provider = Provider::Local;
+        }
         if let Some(table) = self.subtable(document, DEFAULTS) {
             self.table(DEFAULTS, table, &shared, &[], &mut defaults);
         }

@@ -288,7 +288,7 @@ pub(super) const AGENT: &[Group<Agent>] = &[
                         "provider",
                         |a| &mut a.model.provider,
                         "Who runs the model: \"openai\", or \"local\" for the embedded one, whose weights `patchcord models \
-                         pull` fetches.",
+                         pull` fetches. Without OPENAI_API_KEY it is \"local\", unless this says otherwise.",
                     )
                     .starter(),
                     OfAgent::new("name", |a| &mut a.model.name, "As the vendor spells it.").starter(),

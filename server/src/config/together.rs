@@ -34,6 +34,11 @@ pub(super) fn agent(agent: &Agent) -> Vec<(&'static str, String)> {
     wrong
 }
 
+/// Whether no model of a vendor can be reached: there is no key, and only servers of one's own need none.
+pub(super) fn lacks_model(config: &Config) -> bool {
+    config.openai.key.is_none() && config.openai.url == Config::default().openai.url
+}
+
 /// What the call itself says of its settings, by the keys that the file has for them.
 fn call(config: &CallConfig) -> Vec<(&'static str, String)> {
     // Who has no greeting may have its protection all the same: all agents have it from [defaults], some to no effect.
@@ -95,8 +100,7 @@ pub(super) fn server(config: &Config, reader: &mut Reader<'_>) {
         reader.wrong("TWILIO_API_URL", &what);
     }
     if let Some(agent) = config.agents.iter().find(|agent| agent.model.provider == Provider::OpenAi)
-        && config.openai.key.is_none()
-        && config.openai.url == Config::default().openai.url
+        && lacks_model(config)
     {
         let what = format!("not set, and agent `{}` needs it: set it, or OPENAI_API_KEY_FILE", agent.name);
         reader.wrong("OPENAI_API_KEY", &what);

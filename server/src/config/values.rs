@@ -663,7 +663,8 @@ impl Value for Arc<[u8]> {
     }
 }
 
-fn clip(path: &str) -> Result<Vec<u8>, String> {
+/// A recording of our own, as µ-law at 8 kHz; or what is wrong with it.
+pub(crate) fn clip(path: &str) -> Result<Vec<u8>, String> {
     let file = std::fs::metadata(path).map_err(|error| error.to_string())?;
     if file.len() > CLIP_FILE_MAX {
         return Err(format!("larger than {} MB; shorten it", CLIP_FILE_MAX >> 20));

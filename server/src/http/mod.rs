@@ -59,7 +59,7 @@ pub(crate) struct App {
     pub tls: Arc<rustls::ClientConfig>,
     /// Of [`INSTANCE`]: means nothing, and is another after each start.
     pub instance: String,
-    /// The embedded model, if an agent wants it and its weights are here.
+    /// The embedded model, if an agent wants it.
     #[cfg(feature = "voice")]
     pub local: Option<crate::local::Local>,
 }

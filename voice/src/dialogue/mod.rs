@@ -1,8 +1,11 @@
 //! What to answer. The operator writes a [`Flow`]: what callers may want, in a few example phrasings each, and what is then
 //! said or done. Nothing is made up: what is not understood is asked for again.
 //!
-//! A turn is understood by the first of these that fits: what the last answer asked for; the phrases of an intent, word for
-//! word; a goodbye; the nearest example, if it is near enough.
+//! Keys mean what the flow says of them, so that a flow can also be a menu of recordings that needs no ear and no voice.
+//!
+//! A turn is understood by the first of these that fits: what the agent asked for last; the phrases of an intent, word for
+//! word; a goodbye; the nearest example, if it is near enough. What an intent needs and was not said is asked for, slot by
+//! slot; what it has to have confirmed is said back, and done after a yes.
 
 mod flow;
 mod nearest;
@@ -12,9 +15,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use call::farewell::{Language, says_farewell};
+use jiff::Timestamp;
+use jiff::civil::Date;
 
 use flow::Intent;
 pub use flow::{Flow, FlowError};
+use slots::Correction;
+
+/// The tool by which a flow hands the call over to a person. Where the agent has none of that name, the flow says that
+/// nobody can take the call.
+pub const HAND_OVER: &str = "hand_over";
 
 /// What the agent does.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,45 +42,104 @@ pub enum Reply {
 #[derive(Clone, Debug)]
 pub struct Dialogue {
     flow: Arc<Flow>,
-    /// The intent that the last answer asked for.
-    expected: Option<usize>,
+    /// The day that "tomorrow" is counted from: that of the conversation's beginning.
+    today: Date,
+    waits_for: WaitsFor,
     /// The intent whose tool was called, and what the caller had said for it.
     called: Option<(usize, Slots)>,
+}
+
+/// What the agent asked for last.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum WaitsFor {
+    Nothing,
+    /// The intent that the last answer asked for.
+    Intent(usize),
+    /// One more slot of an intent.
+    Slot {
+        at: usize,
+        slots: Slots,
+        slot: String,
+    },
+    /// Whether all is right.
+    Yes {
+        at: usize,
+        slots: Slots,
+    },
+    /// What is not right.
+    Change {
+        at: usize,
+        slots: Slots,
+    },
 }
 
 /// What the caller said, by the name of the slot.
 pub(crate) type Slots = BTreeMap<String, slots::Value>;
 
 impl Dialogue {
-    pub fn new(flow: Arc<Flow>) -> Self {
-        Dialogue { flow, expected: None, called: None }
+    /// A conversation that begins `now`.
+    pub fn new(flow: Arc<Flow>, now: Timestamp) -> Self {
+        Dialogue { today: flow.today(now), flow, waits_for: WaitsFor::Nothing, called: None }
+    }
+
+    /// A conversation over the same flow in which nothing was said yet.
+    pub(crate) fn begun_anew(&self) -> Self {
+        Dialogue { waits_for: WaitsFor::Nothing, called: None, ..self.clone() }
     }
 
     /// The answer to a turn of the caller. An empty text: they said something, and it was not understood.
     ///
     /// `can_call`: the tools that there are.
     pub fn reply(&mut self, heard: &str, can_call: &[&str]) -> Reply {
-        let understood = self.understood(heard);
         self.called = None;
-        match understood {
-            Some((at, slots)) => self.act(at, slots, can_call),
+        if let Some(reply) = self.continued(heard, can_call) {
+            return reply;
+        }
+        match self.understood(heard) {
+            Some((at, slots)) => self.advance(at, slots, can_call),
             None if says_farewell(heard, &[Language::ENGLISH]) => {
-                self.expected = None;
+                self.waits_for = WaitsFor::Nothing;
                 Reply::Say(self.flow.farewell.clone())
             }
             // What was asked for is still asked for.
-            None => Reply::Say(self.flow.again.clone()),
+            None => Reply::Say(self.again()),
         }
+    }
+
+    /// The answer to keys that the caller pressed: an intent's, or the value that was asked for. Where something was said
+    /// back, 1 is yes and 2 is no.
+    pub fn pressed(&mut self, keys: &str, can_call: &[&str]) -> Reply {
+        self.called = None;
+        let said = match (&self.waits_for, keys) {
+            (WaitsFor::Yes { .. }, "1") => "yes",
+            (WaitsFor::Yes { .. }, "2") => "no",
+            (WaitsFor::Yes { .. } | WaitsFor::Change { .. } | WaitsFor::Nothing, _) => "",
+            (WaitsFor::Slot { .. } | WaitsFor::Intent(_), _) => keys,
+        };
+        if let Some(reply) = (!said.is_empty()).then(|| self.continued(said, can_call)).flatten() {
+            return reply;
+        }
+        let meant = self.flow.intents.iter().position(|intent| intent.keys.as_deref() == Some(keys));
+        match meant.filter(|&at| self.has_what_it_needs(at, &Slots::new())) {
+            Some(at) => self.advance(at, Slots::new(), can_call),
+            None => Reply::Say(self.again()),
+        }
+    }
+
+    /// The operator's recording of a text, 8 kHz, ±1.
+    pub(crate) fn clip(&self, text: &str) -> Option<Arc<[f32]>> {
+        self.flow.clip(text)
     }
 
     /// The answer once a tool has given `output`.
     pub fn tool_answered(&mut self, output: &str) -> Reply {
         let Some((at, slots)) = self.called.take() else { return Reply::Say(self.flow.again.clone()) };
-        let intent = &self.flow.intents[at];
         let failed =
             serde_json::from_str::<serde_json::Value>(output).is_ok_and(|output| output.get("error").is_some());
-        self.expected = intent.next;
-        Reply::Say(if failed { self.flow.failed.clone() } else { filled(&intent.answer, &slots) })
+        if failed {
+            return Reply::Say(self.tool_failed(at));
+        }
+        self.answer(at, &slots)
     }
 
     /// What is said if nobody has said anything.
@@ -87,13 +156,86 @@ impl Dialogue {
         Reply::Say(self.flow.farewell.clone())
     }
 
+    /// The answer, if this is one to what the agent asked for.
+    fn continued(&mut self, heard: &str, can_call: &[&str]) -> Option<Reply> {
+        if !matches!(self.waits_for, WaitsFor::Nothing | WaitsFor::Intent(_)) && slots::wants_none(heard) {
+            self.waits_for = WaitsFor::Nothing;
+            return Some(Reply::Say(self.flow.dropped.clone()));
+        }
+        match self.waits_for.clone() {
+            WaitsFor::Nothing => None,
+            WaitsFor::Intent(at) => {
+                let slots = &self.flow.intents[at].slots;
+                // Where there is one slot, the whole turn is about it.
+                let asked = Some(slots).filter(|slots| slots.len() == 1).map(|slots| slots[0].name.clone());
+                let found = slots::find(slots, heard, asked.as_deref(), self.today);
+                (!found.is_empty() && self.has_what_it_needs(at, &found)).then(|| self.advance(at, found, can_call))
+            }
+            WaitsFor::Slot { at, slots, slot } => {
+                let mut found = slots::find(&self.flow.intents[at].slots, heard, Some(&slot), self.today);
+                found.retain(|name, _| *name == slot || !slots.contains_key(name));
+                let all = slots.into_iter().chain(found.clone()).collect();
+                (!found.is_empty()).then(|| self.advance(at, all, can_call))
+            }
+            WaitsFor::Yes { at, slots } | WaitsFor::Change { at, slots } => self.confirmed(at, slots, heard, can_call),
+        }
+    }
+
+    /// The answer to what was said about values that were said back.
+    fn confirmed(&mut self, at: usize, mut slots: Slots, heard: &str, can_call: &[&str]) -> Option<Reply> {
+        match slots::correction(&self.flow.intents[at].slots, &slots, heard, self.today) {
+            Correction::Values(values) => {
+                slots.extend(values);
+                return Some(self.advance(at, slots, can_call));
+            }
+            Correction::Slot(name) if slots::yes_or_no(heard) != Some(true) => {
+                let asked = self.flow.intents[at].slots.iter().any(|slot| slot.name == name && slot.ask.is_some());
+                if asked {
+                    slots.remove(&name);
+                    return Some(self.advance(at, slots, can_call));
+                }
+            }
+            Correction::Slot(_) | Correction::None => {}
+        }
+        let to_change = matches!(self.waits_for, WaitsFor::Change { .. });
+        match slots::yes_or_no(heard)? {
+            true if to_change => None,
+            true => Some(self.act(at, slots, can_call)),
+            // Nothing is to be changed, and it is not right.
+            false if to_change => {
+                self.waits_for = WaitsFor::Nothing;
+                Some(Reply::Say(self.flow.dropped.clone()))
+            }
+            false => {
+                self.waits_for = WaitsFor::Change { at, slots };
+                Some(Reply::Say(self.flow.change.clone()))
+            }
+        }
+    }
+
+    /// What was not understood is asked for again, with the question that it was no answer to.
+    fn again(&self) -> String {
+        let question = match &self.waits_for {
+            WaitsFor::Slot { at, slot, .. } => {
+                let slots = &self.flow.intents[*at].slots;
+                slots.iter().find(|other| other.name == *slot).and_then(|slot| slot.ask.clone())
+            }
+            WaitsFor::Yes { at, slots } => self.flow.intents[*at].confirm.as_ref().map(|text| filled(text, slots)),
+            WaitsFor::Change { .. } => Some(self.flow.change.clone()),
+            WaitsFor::Nothing | WaitsFor::Intent(_) => None,
+        };
+        question.map_or_else(|| self.flow.again.clone(), |question| format!("{} {question}", self.flow.again))
+    }
+
     fn understood(&self, heard: &str) -> Option<(usize, Slots)> {
         let words = nearest::words(heard);
         if words.is_empty() {
             return None;
         }
-        let with_slots = |at: usize| slots::fill(&self.flow.intents[at].slots, heard).map(|slots| (at, slots));
-        let expected = self.expected.filter(|&at| !self.flow.intents[at].slots.is_empty()).and_then(with_slots);
+        let with_slots = |at: usize| {
+            let found = slots::find(&self.flow.intents[at].slots, heard, None, self.today);
+            self.has_what_it_needs(at, &found).then_some((at, found))
+        };
         let by_phrase = || {
             let intents = self.flow.intents.iter().enumerate();
             let mut named =
@@ -101,7 +243,29 @@ impl Dialogue {
             named.find_map(|(at, _)| with_slots(at))
         };
         let by_example = || self.flow.nearest(&words).and_then(with_slots);
-        expected.or_else(by_phrase).or_else(by_example)
+        by_phrase().or_else(by_example)
+    }
+
+    /// Whether all that was not said can be asked for.
+    fn has_what_it_needs(&self, at: usize, found: &Slots) -> bool {
+        self.flow.intents[at].slots.iter().all(|slot| slot.ask.is_some() || found.contains_key(&slot.name))
+    }
+
+    /// Asks for what is missing, then whether all is right, then does it.
+    fn advance(&mut self, at: usize, slots: Slots, can_call: &[&str]) -> Reply {
+        let intent = &self.flow.intents[at];
+        let missing = intent.slots.iter().find(|slot| !slots.contains_key(&slot.name));
+        if let Some((slot, question)) = missing.and_then(|slot| slot.ask.as_ref().map(|ask| (slot, ask))) {
+            let question = question.clone();
+            self.waits_for = WaitsFor::Slot { at, slot: slot.name.clone(), slots };
+            return Reply::Say(question);
+        }
+        if let Some(question) = &intent.confirm {
+            let question = filled(question, &slots);
+            self.waits_for = WaitsFor::Yes { at, slots };
+            return Reply::Say(question);
+        }
+        self.act(at, slots, can_call)
     }
 
     fn act(&mut self, at: usize, slots: Slots, can_call: &[&str]) -> Reply {
@@ -109,15 +273,30 @@ impl Dialogue {
         match &intent.tool {
             Some(tool) if can_call.contains(&tool.as_str()) => {
                 let arguments = serde_json::to_string(&slots).unwrap_or_else(|_| "{}".to_owned());
+                let name = tool.clone();
+                self.waits_for = WaitsFor::Nothing;
                 self.called = Some((at, slots));
-                Reply::Call { name: tool.clone(), arguments }
+                Reply::Call { name, arguments }
             }
             // A tool that nobody offers is not pretended to be used.
-            Some(_) => Reply::Say(self.flow.failed.clone()),
-            None => {
-                self.expected = intent.next;
-                Reply::Say(filled(&intent.answer, &slots))
-            }
+            Some(_) => Reply::Say(self.tool_failed(at)),
+            None => self.answer(at, &slots),
+        }
+    }
+
+    fn answer(&mut self, at: usize, slots: &Slots) -> Reply {
+        let intent = &self.flow.intents[at];
+        self.waits_for = intent.next.map_or(WaitsFor::Nothing, WaitsFor::Intent);
+        Reply::Say(filled(&intent.answer, slots))
+    }
+
+    fn tool_failed(&mut self, at: usize) -> String {
+        self.waits_for = WaitsFor::Nothing;
+        let intent = &self.flow.intents[at];
+        match &intent.failed {
+            Some(failed) => failed.clone(),
+            None if intent.tool.as_deref() == Some(HAND_OVER) => self.flow.nobody.clone(),
+            None => self.flow.failed.clone(),
         }
     }
 }
@@ -165,7 +344,7 @@ mod tests {
     "#;
 
     fn dialogue() -> Dialogue {
-        Dialogue::new(Arc::new(Flow::read(FLOW).unwrap()))
+        Dialogue::new(Arc::new(Flow::read(FLOW).unwrap()), Timestamp::UNIX_EPOCH)
     }
 
     fn says(reply: &Reply) -> &str {

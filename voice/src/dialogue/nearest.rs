@@ -68,6 +68,9 @@ impl Examples {
 
     /// The intent that is meant, if one is clearly.
     pub fn nearest(&self, words: &[String]) -> Option<usize> {
+        if telling(words).all(|word| NOT_UNDERSTOOD.contains(&word)) {
+            return None;
+        }
         let vector = self.vector(words, self.vectors.len());
         let mut scores: Vec<(f32, f32, usize)> = Vec::with_capacity(self.words.len());
         for &intent in self.words.keys() {
@@ -153,11 +156,14 @@ fn features(words: &[String]) -> Vector {
 }
 
 /// Words that are in every other sentence.
-const COMMON: [&str; 44] = [
-    "we", "us", "am", "was", "will", "has", "not", "there", "some", "any", "tell", "yes", "a", "an", "the", "i", "you",
-    "your", "my", "me", "is", "are", "do", "does", "to", "of", "in", "on", "for", "and", "it", "can", "could", "would",
-    "like", "please", "have", "be", "that", "this", "with", "at", "i'd", "want",
+const COMMON: [&str; 45] = [
+    "what", "we", "us", "am", "was", "will", "has", "not", "there", "some", "any", "tell", "yes", "a", "an", "the",
+    "i", "you", "your", "my", "me", "is", "are", "do", "does", "to", "of", "in", "on", "for", "and", "it", "can",
+    "could", "would", "like", "please", "have", "be", "that", "this", "with", "at", "i'd", "want",
 ];
+
+/// Words that are no wish: a number alone (`#`), and what those say who did not understand us or are still thinking.
+const NOT_UNDERSTOOD: [&str; 10] = ["#", "pardon", "sorry", "excuse", "huh", "hm", "hmm", "um", "uh", "well"];
 
 fn is_number(word: &str) -> bool {
     word.bytes().all(|byte| byte.is_ascii_digit()) || super::slots::value_of(word).is_some()
@@ -174,8 +180,13 @@ mod tests {
     #[test]
     fn the_nearest_example_wins_and_a_far_one_does_not() {
         let examples = Examples::new(
-            [(0, "I want a refund for my order"), (1, "where is my order"), (2, "I need to talk to a person")]
-                .into_iter(),
+            [
+                (0, "I want a refund for my order"),
+                (1, "where is my order"),
+                (2, "I need to talk to a person"),
+                (3, "what do you sell"),
+            ]
+            .into_iter(),
         );
         let nearest = |text: &str| examples.nearest(&words(text));
         assert_eq!(nearest("where's my order?"), Some(1));
@@ -184,6 +195,7 @@ mod tests {
         assert_eq!(nearest("I have never seen the person, and nobody else did"), None);
         assert_eq!(nearest("How about refunding it?"), Some(0));
         assert_eq!(nearest("what is the weather like"), None);
+        assert_eq!(nearest("Hmm, what?"), None);
         assert_eq!(nearest(""), None);
         assert_eq!(Examples::default().nearest(&words("hello")), None);
     }

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
-use crate::detect::{Detector, Hearing};
-use crate::error::Result;
+use crate::detect::{Detector, Hearing, STEP};
+use crate::error::{Error, Result};
 use crate::recognise::{self, Recogniser};
 use crate::resample::Resampler;
 use crate::speak::{Rate, Said, Speaker};
@@ -110,6 +110,28 @@ impl Engine {
         Ok(Engine { hearing, turns })
     }
 
+    /// Loads the models as [`Engine::start`] does, on a thread of its own: it takes seconds, and nobody who carries calls
+    /// may wait for it.
+    ///
+    /// # Errors
+    /// If a model is missing or damaged.
+    pub async fn load(weights: Weights, workers: usize, sessions: usize) -> Result<Engine> {
+        let loading = tokio::task::spawn_blocking(move || Engine::start(&weights, workers, sessions));
+        loading.await.unwrap_or_else(|panicked| Err(Error::Inference(panicked.to_string())))
+    }
+
+    /// An engine that needs no weights: it hears no speech, understands none, and says every sentence as two beeps. With
+    /// it, a flow is a menu: of keys and of the clips that the operator recorded.
+    pub fn without_weights(sessions: usize) -> Engine {
+        let (turns, taken) = sync_channel::<Job>(4 * sessions.max(1));
+        thread("voice-menu", move || {
+            while let Ok((work, results)) = taken.recv() {
+                answer(work, &results, |what| Ok(beep(what)));
+            }
+        });
+        Engine { hearing: turns.clone(), turns }
+    }
+
     /// Has something found out. If there is no room, the answer says so at once.
     pub fn ask(&self, work: Work, results: &Results) {
         let queue = match work.what {
@@ -134,6 +156,30 @@ fn answer(work: Work, results: &Results, find: impl FnOnce(What) -> Result<Found
         tracing::error!(%error, "inference failed");
     }
     let _ = results.try_send(Done { id: work.id, found });
+}
+
+/// What is found without weights.
+fn beep(what: What) -> Found {
+    match what {
+        What::Detect { hearing, samples } => {
+            let probabilities = vec![0.0; samples.len() / STEP];
+            Found::Speech { hearing, probabilities }
+        }
+        What::Recognise { .. } => Found::Text(String::new()),
+        What::Speak { rate, .. } => {
+            let samples: Vec<f32> =
+                call::tones::filler().iter().map(|&byte| f32::from(call::g711::decode(byte)) / 32_768.0).collect();
+            Found::Sound(at_rate(samples.into(), rate))
+        }
+    }
+}
+
+/// Telephone samples at the rate that is wanted.
+pub fn at_rate(samples: Arc<[f32]>, rate: Rate) -> Arc<[f32]> {
+    match rate {
+        Rate::Telephone => samples,
+        Rate::Wide => Resampler::convert(Rate::Telephone.hz(), rate.hz(), &samples).into(),
+    }
 }
 
 struct Worker {

@@ -3,6 +3,7 @@
 //!
 //! <https://platform.openai.com/docs/guides/realtime-websocket>
 
+mod alaw;
 pub mod engine;
 mod response;
 pub mod session;
@@ -12,11 +13,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use jiff::Timestamp;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
@@ -26,8 +28,9 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
 
 use crate::dialogue::Flow;
+use crate::error::Result;
 use engine::{Done, Engine};
-use session::{Out, Session};
+use session::{Out, SESSION_MAX, Session};
 
 /// What a server offers.
 pub struct Offer {
@@ -47,9 +50,6 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// A client that takes no message for this long is gone.
 const WRITE_MAX: Duration = Duration::from_secs(10);
 
-/// A session ends after this, as with the vendor.
-const SESSION_MAX: Duration = Duration::from_secs(60 * 60);
-
 /// A minute of PCM in base64 is under 4 MB; the vendor's clients append pieces of at most 15 MB.
 const MESSAGE_MAX: usize = 16 << 20;
 
@@ -59,11 +59,28 @@ const RESULTS_MAX: usize = 16;
 /// Connections that are neither refused nor admitted yet.
 const CONNECTIONS_SPARE: usize = 32;
 
-/// Serves on `listener` until it breaks or the future is dropped.
-pub async fn serve(listener: TcpListener, engine: Engine, offer: Offer) -> std::io::Result<()> {
-    let door =
-        Arc::new(Door { free: Arc::new(Semaphore::new(offer.sessions_max)), offer, engine, opened: AtomicU64::new(0) });
+/// Serves on `listener` until it breaks or the future is dropped. The engine may still be loading: clients wait for it as
+/// long as for a handshake, as many of them as there may be connections; what cannot be loaded refuses them (503).
+pub async fn serve(
+    listener: TcpListener,
+    engine: impl Future<Output = Result<Engine>> + Send + 'static,
+    offer: Offer,
+) -> std::io::Result<()> {
+    let (loaded, when_loaded) = watch::channel(Loaded::NotYet);
     let mut connections = JoinSet::new();
+    connections.spawn(async move {
+        let found = match engine.await {
+            Ok(engine) => Loaded::Engine(engine),
+            Err(error) => {
+                tracing::error!(%error, "the embedded model cannot be loaded");
+                Loaded::Never
+            }
+        };
+        // Nobody is there to be told once the server is gone.
+        let _ = loaded.send(found);
+    });
+    let free = Arc::new(Semaphore::new(offer.sessions_max));
+    let door = Arc::new(Door { free, offer, engine: when_loaded, opened: AtomicU64::new(0) });
     loop {
         // What has ended makes room.
         while connections.try_join_next().is_some() {}
@@ -84,16 +101,37 @@ pub async fn serve(listener: TcpListener, engine: Engine, offer: Offer) -> std::
     }
 }
 
+/// How far the engine is.
+#[derive(Clone)]
+enum Loaded {
+    NotYet,
+    Engine(Engine),
+    Never,
+}
+
 struct Door {
     offer: Offer,
-    engine: Engine,
+    engine: watch::Receiver<Loaded>,
     free: Arc<Semaphore>,
     opened: AtomicU64,
+}
+
+impl Door {
+    /// The engine, once it is loaded. `None`: it never will be.
+    async fn engine(&self) -> Option<Engine> {
+        let mut engine = self.engine.clone();
+        let loaded = engine.wait_for(|loaded| !matches!(loaded, Loaded::NotYet)).await.ok()?;
+        match &*loaded {
+            Loaded::Engine(engine) => Some(engine.clone()),
+            Loaded::NotYet | Loaded::Never => None,
+        }
+    }
 }
 
 async fn connection(stream: TcpStream, peer: SocketAddr, door: Arc<Door>) {
     // Events are small and each is waited for.
     let _ = stream.set_nodelay(true);
+    let engine = tokio::time::timeout(HANDSHAKE_MAX, door.engine()).await.unwrap_or_default();
     let mut admitted = None;
     // The refusal is as large as the library makes it.
     #[allow(clippy::result_large_err)]
@@ -106,7 +144,10 @@ async fn connection(stream: TcpStream, peer: SocketAddr, door: Arc<Door>) {
                 "There are as many sessions as this machine can hold.",
             )
         })?;
-        admitted = Some((model, flow, place));
+        let engine = engine
+            .clone()
+            .ok_or_else(|| refusal(StatusCode::SERVICE_UNAVAILABLE, "model_not_loaded", "The model is not loaded."))?;
+        admitted = Some((model, flow, place, engine));
         Ok(response)
     };
     let config = WebSocketConfig::default()
@@ -119,13 +160,13 @@ async fn connection(stream: TcpStream, peer: SocketAddr, door: Arc<Door>) {
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "no session"),
         Err(_) => return tracing::debug!(%peer, "no handshake in time"),
     };
-    let Some((model, flow, place)) = admitted else { return };
+    let Some((model, flow, place, engine)) = admitted else { return };
     let number = door.opened.fetch_add(1, Ordering::Relaxed) + 1;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let name = format!("{:x}{number:04x}", now.as_millis() & 0xffff_ffff);
-    let session = Session::new(&name, &model, (now + SESSION_MAX).as_secs(), flow);
+    let now = Timestamp::now();
+    let name = format!("{:x}{number:04x}", now.as_millisecond() & 0xffff_ffff);
+    let session = Session::new(&name, &model, now, flow);
     tracing::debug!(%peer, model, session = name, "session opened");
-    run(socket, session, &door.engine).await;
+    run(socket, session, &engine).await;
     drop(place);
 }
 
@@ -167,7 +208,7 @@ async fn run(mut socket: WebSocketStream<TcpStream>, mut session: Session, engin
 
 /// What this handshake asks for, or why it is refused.
 #[allow(clippy::result_large_err)]
-fn asked_for(request: &Request, offer: &Offer) -> Result<(String, Arc<Flow>), ErrorResponse> {
+fn asked_for(request: &Request, offer: &Offer) -> std::result::Result<(String, Arc<Flow>), ErrorResponse> {
     let uri = request.uri();
     if uri.path() != "/v1/realtime" {
         return Err(refusal(StatusCode::NOT_FOUND, "unknown_url", "The only path is /v1/realtime."));

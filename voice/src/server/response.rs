@@ -5,17 +5,16 @@ use std::collections::VecDeque;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use call::g711;
 use call::wire::openai::{
     Asked, Content, ErrorBody, InputTokens, Item, OutputTokens, Response, ResponseParams, ServerEvent, StatusDetails,
-    TokenUsage,
+    TokenUsage, pressed_keys,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::engine::{Found, What};
+use super::engine::{Found, What, at_rate};
 use super::session::{CONVERSATION, Held, Session};
-use super::settings::{self, Format};
-use crate::dialogue::Reply;
+use super::settings::{self, Modality};
+use crate::dialogue::{Dialogue, Reply};
 use crate::speak::sentences;
 
 /// Audio of one delta: 200 ms, so that a reader who counts what was heard has something to count.
@@ -26,10 +25,16 @@ pub(super) struct Active {
     id: String,
     params: ResponseParams,
     phase: Phase,
-    /// What has come of it; the items' ids.
-    outputs: Vec<String>,
+    modality: Modality,
+    /// What has come of it: the ids of the conversation's items, or the items themselves.
+    outputs: Outputs,
     said_characters: usize,
     said_ms: u64,
+}
+
+enum Outputs {
+    InConversation(Vec<String>),
+    Outside(Vec<Item>),
 }
 
 enum Phase {
@@ -51,6 +56,21 @@ pub(super) enum End {
 impl Session {
     /// Begins a response, unless there is one.
     pub(super) fn respond(&mut self, params: ResponseParams, event_id: Option<String>) {
+        let modality = match params.output_modalities.as_deref() {
+            None => Ok(settings::modality(&self.settings)),
+            Some(modalities) => settings::modality_of(modalities, "response.output_modalities"),
+        };
+        let modality = match modality {
+            Ok(modality) => modality,
+            Err(refused) => return self.error(Some(refused.code), &refused.message, Some(refused.param), event_id),
+        };
+        if let Some((param, message)) = cannot(&params) {
+            return self.error(Some("invalid_value"), message, Some(format!("response.{param}")), event_id);
+        }
+        let outside = params.conversation.as_deref() == Some("none");
+        if outside && modality == Modality::Text {
+            return self.respond_outside(params);
+        }
         if let Some(active) = &self.active {
             let message = format!(
                 "Conversation already has an active response in progress: {}. Wait until the response is finished before \
@@ -59,15 +79,30 @@ impl Session {
             );
             return self.error(Some("conversation_already_has_active_response"), &message, None, event_id);
         }
-        if params.conversation.as_deref() == Some("none") {
-            let message = "Responses outside the conversation are not supported by this server.";
-            return self.error(Some("invalid_value"), message, Some("response.conversation".to_owned()), event_id);
-        }
-        let id = self.new_id("resp");
-        let active = Active { id, params, phase: Phase::Thinking, outputs: Vec::new(), said_characters: 0, said_ms: 0 };
-        let response = self.shown(&active, None);
+        let active = self.new_response(params, modality);
         self.active = Some(active);
+    }
+
+    /// A response that is text and no part of the conversation needs nothing that has to be waited for, so that it may be
+    /// made beside another one.
+    fn respond_outside(&mut self, params: ResponseParams) {
+        let busy = self.active.take();
+        let active = self.new_response(params, Modality::Text);
+        self.active = Some(active);
+        self.decide();
+        self.active = busy;
+    }
+
+    fn new_response(&mut self, params: ResponseParams, modality: Modality) -> Active {
+        let outputs = match params.conversation.as_deref() {
+            Some("none") => Outputs::Outside(Vec::new()),
+            _ => Outputs::InConversation(Vec::new()),
+        };
+        let id = self.new_id("resp");
+        let active = Active { id, params, phase: Phase::Thinking, modality, outputs, said_characters: 0, said_ms: 0 };
+        let response = self.shown(&active, None);
         self.emit(ServerEvent::ResponseCreated { response });
+        active
     }
 
     pub(super) fn cancel_by_client(&mut self, response_id: Option<String>, event_id: Option<String>) {
@@ -84,7 +119,7 @@ impl Session {
     pub(super) fn cancel(&mut self, end: End) {
         let Some(mut active) = self.active.take() else { return };
         if let Phase::Speaking { item_id, said, .. } = std::mem::replace(&mut active.phase, Phase::Thinking) {
-            self.message_done(&active, &item_id, &said, "incomplete");
+            self.message_done(&mut active, &item_id, &said, "incomplete");
         }
         self.over(&active, end);
     }
@@ -95,7 +130,7 @@ impl Session {
         if !matches!(active.phase, Phase::Thinking) {
             return;
         }
-        let params = active.params.clone();
+        let (params, modality) = (active.params.clone(), active.modality);
         let instructions = params.instructions.as_deref();
         let reply = match instructions.and_then(Asked::read) {
             Some(Asked::Say(text)) => Reply::Say(text.to_owned()),
@@ -104,6 +139,7 @@ impl Session {
             None => self.reply(&params),
         };
         match reply {
+            Reply::Say(text) if modality == Modality::Text => self.write_message(&text),
             Reply::Say(text) => self.begin_message(&text),
             Reply::Call { name, arguments } => self.call(name, arguments),
         }
@@ -113,15 +149,88 @@ impl Session {
     fn reply(&mut self, params: &ResponseParams) -> Reply {
         let functions = self.functions(params);
         let functions: Vec<&str> = functions.iter().map(String::as_str).collect();
+        if let Some(input) = &params.input {
+            return self.reply_to_input(input, &functions);
+        }
+        let idle =
+            self.conversation.last().is_some_and(|held| self.idle_item.is_some() && held.item.id == self.idle_item);
+        if idle {
+            return self.dialogue.still_there();
+        }
+        if params.conversation.as_deref() == Some("none") {
+            // What comes of it is not remembered, so neither is what was understood for it.
+            let mut aside = self.dialogue.clone();
+            std::mem::swap(&mut self.dialogue, &mut aside);
+            let reply = self.reply_to_last(&functions);
+            self.dialogue = aside;
+            return reply;
+        }
+        self.reply_to_last(&functions)
+    }
+
+    /// What the flow says to the last message of an input of the response's own. It begins a conversation of its own.
+    fn reply_to_input(&mut self, input: &[Value], functions: &[&str]) -> Reply {
+        let said = |item: &Value| {
+            let parts = item["content"].as_array()?.iter().filter_map(|part| part["text"].as_str());
+            (item["role"] == "user").then(|| parts.collect::<Vec<_>>().join(" "))
+        };
+        let mut aside: Dialogue = self.dialogue.begun_anew();
+        match input.iter().rev().find_map(said) {
+            Some(said) => aside.reply(&said, functions),
+            None => aside.opening(),
+        }
+    }
+
+    fn reply_to_last(&mut self, functions: &[&str]) -> Reply {
         match self.conversation.iter().rev().find(|held| held.item.role.as_deref() != Some("system")) {
             None => self.dialogue.opening(),
             Some(held) if held.item.kind == "function_call_output" => {
                 self.dialogue.tool_answered(held.item.output.as_deref().unwrap_or_default())
             }
-            Some(Held { heard: Some(heard), .. }) => self.dialogue.reply(heard, &functions),
+            Some(Held { heard: Some(heard), .. }) => match pressed_keys(heard) {
+                Some(keys) => self.dialogue.pressed(keys, functions),
+                None => self.dialogue.reply(heard, functions),
+            },
             // The agent had the last word, and is asked for more.
             Some(_) => self.dialogue.still_there(),
         }
+    }
+
+    /// Gives the whole message as text.
+    fn write_message(&mut self, text: &str) {
+        let Some(mut active) = self.active.take() else { return };
+        let item_id = self.new_id("item");
+        self.begin_item(&mut active, message(&item_id, "in_progress", None), None);
+        let part = |text: &str| Content { kind: "text".into(), text: Some(text.to_owned()), ..Default::default() };
+        let (output_index, content_index) = (0, 0);
+        let ids = || (active.id.clone(), item_id.clone());
+        let (response_id, item) = ids();
+        self.emit(ServerEvent::ContentPartAdded {
+            response_id,
+            item_id: item,
+            output_index,
+            content_index,
+            part: part(""),
+        });
+        let (response_id, item) = ids();
+        let delta = text.to_owned();
+        self.emit(ServerEvent::TextDelta { response_id, item_id: item, output_index, content_index, delta });
+        let (response_id, item) = ids();
+        let whole = text.to_owned();
+        self.emit(ServerEvent::TextDone { response_id, item_id: item, output_index, content_index, text: whole });
+        let (response_id, item) = ids();
+        self.emit(ServerEvent::ContentPartDone {
+            response_id,
+            item_id: item,
+            output_index,
+            content_index,
+            part: part(text),
+        });
+        active.said_characters += text.len();
+        let content = Content { kind: "output_text".into(), text: Some(text.to_owned()), ..Default::default() };
+        let item = Item { content: Some(vec![content]), ..message(&item_id, "completed", None) };
+        self.end_item(&mut active, item);
+        self.over(&active, End::Completed);
     }
 
     fn begin_message(&mut self, text: &str) {
@@ -136,7 +245,8 @@ impl Session {
             content_index: 0,
             part: Content { kind: "audio".into(), transcript: Some(Some(String::new())), ..Default::default() },
         });
-        let rest = sentences(text).into();
+        // What was recorded was recorded as a whole.
+        let rest = if self.dialogue.clip(text).is_some() { vec![text.to_owned()] } else { sentences(text) }.into();
         active.phase = Phase::Speaking { item_id, said: String::new(), rest, under_way: None };
         self.active = Some(active);
         self.speak();
@@ -151,6 +261,10 @@ impl Session {
         };
         if let Some(sentence) = rest.pop_front() {
             let rate = settings::output_format(&self.settings).rate();
+            if let Some(samples) = self.dialogue.clip(&sentence) {
+                self.active = Some(active);
+                return self.give(sentence, &at_rate(samples, rate));
+            }
             let speed = settings::speed(&self.settings);
             let work = self.ask(What::Speak { sentence: sentence.clone(), rate, speed });
             *under_way = Some((work, sentence));
@@ -158,20 +272,26 @@ impl Session {
             return;
         }
         let (item_id, said) = (std::mem::take(item_id), std::mem::take(said));
-        self.message_done(&active, &item_id, &said, "completed");
+        self.message_done(&mut active, &item_id, &said, "completed");
         self.over(&active, End::Completed);
     }
 
     /// A sentence has been said.
     pub(super) fn spoken(&mut self, work: u64, found: Result<Found, String>) {
         let Some(active) = &mut self.active else { return };
-        let Phase::Speaking { item_id, said, under_way, .. } = &mut active.phase else { return };
+        let Phase::Speaking { under_way, .. } = &mut active.phase else { return };
         let Some((_, sentence)) = under_way.take_if(|(under_way, _)| *under_way == work) else { return };
-        let samples = match found {
-            Ok(Found::Sound(samples)) => samples,
-            Ok(_) => return self.cancel(End::Failed("the synthesis answered something else".into())),
-            Err(error) => return self.cancel(End::Failed(error)),
-        };
+        match found {
+            Ok(Found::Sound(samples)) => self.give(sentence, &samples),
+            Ok(_) => self.cancel(End::Failed("the synthesis answered something else".into())),
+            Err(error) => self.cancel(End::Failed(error)),
+        }
+    }
+
+    /// Sends a sentence and its sound, and goes on to the next.
+    fn give(&mut self, sentence: String, samples: &[f32]) {
+        let Some(active) = &mut self.active else { return };
+        let Phase::Speaking { item_id, said, .. } = &mut active.phase else { return };
         let delta = if said.is_empty() { sentence } else { format!(" {sentence}") };
         said.push_str(&delta);
         active.said_characters += delta.len();
@@ -193,14 +313,14 @@ impl Session {
             delta,
         });
         for piece in samples.chunks(format.rate().hz() as usize * DELTA_MS / 1_000) {
-            let delta = STANDARD.encode(written(piece, format));
+            let delta = STANDARD.encode(format.write(piece));
             let (response_id, item_id) = (response_id.clone(), item_id.clone());
             self.emit(ServerEvent::AudioDelta { response_id, item_id, output_index, content_index, delta });
         }
         self.speak();
     }
 
-    fn message_done(&mut self, active: &Active, item_id: &str, said: &str, status: &'static str) {
+    fn message_done(&mut self, active: &mut Active, item_id: &str, said: &str, status: &'static str) {
         let (response_id, item_id) = (active.id.clone(), item_id.to_owned());
         let (output_index, content_index) = (0, 0);
         self.emit(ServerEvent::AudioDone {
@@ -256,23 +376,27 @@ impl Session {
             name: name.clone(),
             arguments: arguments.clone(),
         });
-        self.end_item(&active, item("completed", &arguments));
+        self.end_item(&mut active, item("completed", &arguments));
         self.over(&active, End::Completed);
     }
 
     fn begin_item(&mut self, active: &mut Active, item: Item, audio_ms: Option<u64>) {
-        active.outputs.extend(item.id.clone());
+        let response_id = active.id.clone();
+        self.emit(ServerEvent::OutputItemAdded { response_id, output_index: 0, item: item.clone() });
+        let Outputs::InConversation(outputs) = &mut active.outputs else { return };
+        outputs.extend(item.id.clone());
         self.make_room();
         let previous_item_id = self.conversation.last().and_then(|held| held.item.id.clone());
         self.conversation.push(Held { item: item.clone(), audio_ms, heard: None });
-        let response_id = active.id.clone();
-        self.emit(ServerEvent::OutputItemAdded { response_id, output_index: 0, item: item.clone() });
         self.emit(ServerEvent::ItemAdded { previous_item_id, item });
     }
 
-    fn end_item(&mut self, active: &Active, item: Item) {
+    fn end_item(&mut self, active: &mut Active, item: Item) {
         let response_id = active.id.clone();
         self.emit(ServerEvent::OutputItemDone { response_id, output_index: 0, item: item.clone() });
+        if let Outputs::Outside(items) = &mut active.outputs {
+            return items.push(item);
+        }
         // An item that the client deleted meanwhile stays deleted; one that it truncated keeps no words.
         let Some(at) = item.id.as_deref().and_then(|id| self.position(id)) else { return };
         let truncated = self.conversation[at]
@@ -288,6 +412,9 @@ impl Session {
     }
 
     fn over(&mut self, active: &Active, end: End) {
+        if end == End::Completed && active.said_ms > 0 {
+            self.spoke(active.said_ms);
+        }
         let response = self.shown(active, Some(end));
         self.emit(ServerEvent::ResponseDone { response });
     }
@@ -304,20 +431,24 @@ impl Session {
                 ("failed", details("failed", None, Some(error)))
             }
         };
-        let output =
-            active.outputs.iter().filter_map(|id| self.position(id)).map(|at| self.conversation[at].item.clone());
-        let format = match settings::output_format(&self.settings) {
-            Format::MuLaw => "audio/pcmu",
-            Format::Pcm => "audio/pcm",
+        let here = |id: &String| self.position(id).map(|at| self.conversation[at].item.clone());
+        let (output, conversation_id) = match &active.outputs {
+            Outputs::InConversation(ids) => (ids.iter().filter_map(here).collect(), Some(CONVERSATION.into())),
+            Outputs::Outside(items) => (items.clone(), None),
+        };
+        let format = settings::output_format(&self.settings).name();
+        let modality = match active.modality {
+            Modality::Audio => "audio",
+            Modality::Text => "text",
         };
         Response {
             id: active.id.clone(),
             object: "realtime.response",
             status,
             status_details,
-            output: if end.is_some() { output.collect() } else { Vec::new() },
-            conversation_id: Some(CONVERSATION.into()),
-            output_modalities: vec!["audio".into()],
+            output: if end.is_some() { output } else { Vec::new() },
+            conversation_id,
+            output_modalities: vec![modality.into()],
             audio: json!({"output": {"format": {"type": format}, "voice": settings::voice(&self.settings)}}),
             max_output_tokens: self.settings.max_output_tokens.clone().unwrap_or_else(|| "inf".into()),
             metadata: active.params.metadata.clone(),
@@ -359,11 +490,19 @@ fn message(item_id: &str, status: &str, said: Option<&str>) -> Item {
     }
 }
 
-/// Samples as the client wants them.
-fn written(samples: &[f32], format: Format) -> Vec<u8> {
-    let whole = samples.iter().map(|sample| (sample * 32_767.0).clamp(-32_768.0, 32_767.0) as i16);
-    match format {
-        Format::MuLaw => whole.map(g711::encode).collect(),
-        Format::Pcm => whole.flat_map(i16::to_le_bytes).collect(),
+/// What of a response's own wishes a flow cannot honour, and why.
+fn cannot(params: &ResponseParams) -> Option<(&'static str, &'static str)> {
+    match params.conversation.as_deref() {
+        None | Some("auto" | "none") => {}
+        Some(_) => return Some(("conversation", "Invalid value. Supported values are: 'auto', 'none'.")),
     }
+    let outside = params.conversation.as_deref() == Some("none");
+    if outside && params.instructions.as_deref().is_some_and(|text| Asked::read(text).is_none()) {
+        return Some(("instructions", "This model answers by a flow; it cannot follow instructions of a response."));
+    }
+    let reference = |item: &Value| item["type"] == "item_reference";
+    if params.input.as_ref().is_some_and(|input| input.iter().any(reference)) {
+        return Some(("input", "References to items are not supported by this server; give the items themselves."));
+    }
+    None
 }

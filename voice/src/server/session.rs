@@ -3,19 +3,21 @@
 //! Contract: after every [`Session::receive`] and [`Session::found`], take [`Session::poll`] until it returns `None`. The
 //! session has no clock: silence is counted in the audio that was appended, as the reference does.
 //!
-//! Not done of the reference: text output, A-law, responses outside the conversation, MCP, images, prompts, and the
-//! idle time-out. `semantic_vad` waits for silence only, longer or shorter.
+//! Not done of the reference: MCP, images, prompts, references to items in a response's input, and two responses at once
+//! that are both spoken. `semantic_vad` waits for silence only, longer or shorter.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use call::g711;
 use call::wire::openai::{
     ClientEvent, Content, ErrorBody, Item, ResponseParams, ServerEvent, Session as Settings, SessionObject, Tool,
     TranscriptionUsage,
 };
+
+use jiff::Timestamp;
 
 use super::engine::{Done, Found, What, Work};
 use super::response::{Active, End};
@@ -24,6 +26,9 @@ use crate::detect::{Hearing, Turn, Turns};
 use crate::dialogue::{Dialogue, Flow};
 use crate::resample::Resampler;
 use crate::speak::Rate;
+
+/// A session ends after this, as with the vendor.
+pub(super) const SESSION_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// The conversation's id. There is one in a session.
 pub(super) const CONVERSATION: &str = "conv_1";
@@ -75,6 +80,13 @@ pub struct Session {
     /// The input buffer at 8 kHz, and the position of its first sample in all that was appended.
     buffer: VecDeque<f32>,
     buffer_from: u64,
+    /// What was committed or cleared by the client up to here is no part of a turn any more, even where the detector has
+    /// not judged it yet.
+    taken_until: u64,
+    /// Since when everybody is silent, if the agent spoke last: the end of what it said.
+    idle_from: Option<u64>,
+    /// The item of the last silence that was too long: it is answered by asking whether somebody is there.
+    pub(super) idle_item: Option<String>,
     /// The item that the caller's speech under way will become, and where it began.
     speech: Option<(String, u64)>,
     /// A recognition that was begun in a pause: work, and its text once it is there.
@@ -102,14 +114,14 @@ pub(super) struct Held {
 }
 
 impl Session {
-    /// A session that was opened now, of the model that the client named. `expires_at` is Unix time in seconds.
-    pub fn new(name: &str, model: &str, expires_at: u64, flow: Arc<Flow>) -> Self {
+    /// A session that is opened `now`, of the model that the client named.
+    pub fn new(name: &str, model: &str, now: Timestamp, flow: Arc<Flow>) -> Self {
         let mut session = Session {
             name: name.to_owned(),
             ids: 0,
             settings: settings::defaults(model),
-            expires_at,
-            dialogue: Dialogue::new(flow),
+            expires_at: now.as_second().unsigned_abs() + SESSION_MAX.as_secs(),
+            dialogue: Dialogue::new(flow, now),
             ready: VecDeque::new(),
             narrower: Resampler::new(Rate::Wide.hz(), Rate::Telephone.hz()),
             waiting: Vec::new(),
@@ -118,6 +130,9 @@ impl Session {
             turns: Turns::default(),
             buffer: VecDeque::new(),
             buffer_from: 0,
+            taken_until: 0,
+            idle_from: None,
+            idle_item: None,
             speech: None,
             ahead: None,
             recognising: HashSet::new(),
@@ -213,11 +228,7 @@ impl Session {
             ClientEvent::Append { event_id, audio } => self.append(&audio, event_id),
             ClientEvent::Commit { event_id } => self.commit_by_client(event_id),
             ClientEvent::Clear { .. } => {
-                self.buffer_from += self.buffer.len() as u64;
-                self.buffer.clear();
-                self.speech = None;
-                self.ahead = None;
-                self.turns.reset();
+                self.take_buffer();
                 self.emit(ServerEvent::Cleared {});
             }
             ClientEvent::ItemCreate { event_id, previous_item_id, item } => {
@@ -269,12 +280,10 @@ impl Session {
             return self.error(Some("rate_limit_exceeded"), message, None, event_id);
         }
         let before = self.waiting.len();
-        match settings::input_format(&self.settings) {
-            Format::MuLaw => self.waiting.extend(bytes.iter().map(|&byte| f32::from(g711::decode(byte)) / 32_768.0)),
-            Format::Pcm => {
-                let samples = bytes.as_chunks().0.iter().map(|&pair| f32::from(i16::from_le_bytes(pair)) / 32_768.0);
-                self.narrower.process(&samples.collect::<Vec<f32>>(), &mut self.waiting);
-            }
+        let format = settings::input_format(&self.settings);
+        match format {
+            Format::MuLaw | Format::ALaw => self.waiting.extend(format.read(&bytes)),
+            Format::Pcm => self.narrower.process(&format.read(&bytes), &mut self.waiting),
         }
         self.buffer.extend(&self.waiting[before..]);
         let spare = self.buffer.len().saturating_sub(BUFFER_MAX);
@@ -311,13 +320,16 @@ impl Session {
                 self.turns.step(0.0, crate::detect::TurnSettings { threshold: 1.0, silence: u64::MAX });
                 continue;
             };
-            let turn = self.turns.step(probability, settings::turn_settings(&detection));
+            // The client took this piece while the detector had it.
+            let taken = self.turns.position() < self.taken_until;
+            let turn = self.turns.step(if taken { 0.0 } else { probability }, settings::turn_settings(&detection));
             let prefix = u64::from(detection.prefix_padding_ms.unwrap_or(300)) * 8;
             match turn {
                 Some(Turn::Started { at }) => {
                     let from = at.saturating_sub(prefix).max(self.buffer_from);
                     let item_id = self.new_id("item");
                     self.speech = Some((item_id.clone(), from));
+                    self.idle_from = None;
                     self.emit(ServerEvent::SpeechStarted { item_id, audio_start_ms: at.saturating_sub(prefix) / 8 });
                     if detection.interrupt_response != Some(false) {
                         self.cancel(End::Cancelled("turn_detected"));
@@ -341,7 +353,7 @@ impl Session {
                         self.respond(ResponseParams::default(), None);
                     }
                 }
-                None => {}
+                None => self.ask_if_idle(detection.idle_timeout_ms.flatten()),
             }
             // While nobody speaks, only what may become a turn's beginning is kept.
             if self.speech.is_none() {
@@ -349,6 +361,41 @@ impl Session {
                 self.forget(needed_from.saturating_sub(self.buffer_from) as usize);
             }
         }
+    }
+
+    /// Asks the model to say something, if nobody has for too long. The silence is counted in the caller's audio.
+    fn ask_if_idle(&mut self, idle_ms: Option<u32>) {
+        let (Some(idle_ms), Some(from)) = (idle_ms, self.idle_from) else { return };
+        let now = self.turns.position();
+        if self.speech.is_some() || self.active.is_some() || now < from + u64::from(idle_ms) * 8 {
+            return;
+        }
+        self.idle_from = None;
+        let item_id = self.new_id("item");
+        self.emit(ServerEvent::TimeoutTriggered {
+            item_id: item_id.clone(),
+            audio_start_ms: from / 8,
+            audio_end_ms: now / 8,
+        });
+        self.idle_item = Some(item_id.clone());
+        self.commit(item_id, (now - from) as f64 / 8_000.0, Some((0, Some(String::new()))));
+        self.respond(ResponseParams::default(), None);
+    }
+
+    /// The agent has spoken: for so long its voice plays, then silence counts.
+    pub(super) fn spoke(&mut self, ms: u64) {
+        self.idle_from = Some(self.turns.position() + ms * 8);
+    }
+
+    /// All of the input buffer; the turn that was under way in it is none.
+    fn take_buffer(&mut self) -> Vec<f32> {
+        let samples: Vec<f32> = self.buffer.drain(..).collect();
+        self.buffer_from += samples.len() as u64;
+        self.taken_until = self.buffer_from;
+        self.speech = None;
+        self.ahead = None;
+        self.turns.reset();
+        samples
     }
 
     /// The buffered samples between two positions.
@@ -406,11 +453,8 @@ impl Session {
             return self.error(Some("input_audio_buffer_commit_empty"), &message, None, event_id);
         }
         let item_id = self.speech.take().map(|(item_id, _)| item_id).unwrap_or_else(|| self.new_id("item"));
-        self.ahead = None;
-        self.turns.reset();
-        let samples: Vec<f32> = self.buffer.iter().copied().collect();
+        let samples = self.take_buffer();
         let seconds = samples.len() as f64 / 8_000.0;
-        self.forget(samples.len());
         let work = self.recognise(samples, true);
         self.commit(item_id, seconds, Some((work, None)));
     }

@@ -1,8 +1,10 @@
 //! A session's settings: what they are at first, what an update may change, and what it may not.
 
+use call::g711;
 use call::wire::openai::{AudioFormat, AudioSettings, InputAudio, OutputAudio, Session, TurnDetectionSettings};
 use serde_json::Value;
 
+use super::alaw;
 use crate::detect::TurnSettings;
 use crate::speak::Rate;
 
@@ -19,6 +21,8 @@ pub struct Refused {
 pub enum Format {
     /// G.711 µ-law, 8 kHz.
     MuLaw,
+    /// G.711 A-law, 8 kHz.
+    ALaw,
     /// 16 bits, little-endian, 24 kHz.
     Pcm,
 }
@@ -26,10 +30,46 @@ pub enum Format {
 impl Format {
     pub fn rate(self) -> Rate {
         match self {
-            Format::MuLaw => Rate::Telephone,
+            Format::MuLaw | Format::ALaw => Rate::Telephone,
             Format::Pcm => Rate::Wide,
         }
     }
+
+    /// As the protocol names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::MuLaw => "audio/pcmu",
+            Format::ALaw => "audio/pcma",
+            Format::Pcm => "audio/pcm",
+        }
+    }
+
+    /// The samples (±1) of a client's bytes.
+    pub fn read(self, bytes: &[u8]) -> Vec<f32> {
+        let sample = |whole: i16| f32::from(whole) / 32_768.0;
+        match self {
+            Format::MuLaw => bytes.iter().map(|&byte| sample(g711::decode(byte))).collect(),
+            Format::ALaw => bytes.iter().map(|&byte| sample(alaw::decode(byte))).collect(),
+            Format::Pcm => bytes.as_chunks().0.iter().map(|&pair| sample(i16::from_le_bytes(pair))).collect(),
+        }
+    }
+
+    /// Samples (±1) as the client wants them.
+    pub fn write(self, samples: &[f32]) -> Vec<u8> {
+        let whole = samples.iter().map(|sample| (sample * 32_767.0).clamp(-32_768.0, 32_767.0) as i16);
+        match self {
+            Format::MuLaw => whole.map(g711::encode).collect(),
+            Format::ALaw => whole.map(alaw::encode).collect(),
+            Format::Pcm => whole.flat_map(i16::to_le_bytes).collect(),
+        }
+    }
+}
+
+/// How a response is given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Modality {
+    Audio,
+    Text,
 }
 
 /// The reference's defaults.
@@ -120,10 +160,8 @@ fn check(update: &Session) -> Result<(), Refused> {
             });
         }
     }
-    if let Some(modalities) = &update.output_modalities
-        && modalities.as_slice() != ["audio"]
-    {
-        return Err(invalid("session.output_modalities", &format!("{modalities:?}"), "['audio']"));
+    if let Some(modalities) = &update.output_modalities {
+        modality_of(modalities, "session.output_modalities")?;
     }
     let Some(audio) = &update.audio else { return Ok(()) };
     if let Some(input) = &audio.input {
@@ -144,9 +182,9 @@ fn check(update: &Session) -> Result<(), Refused> {
 fn check_format(format: Option<&AudioFormat>, param: &str) -> Result<(), Refused> {
     let Some(format) = format else { return Ok(()) };
     match (format.kind.as_str(), format.rate) {
-        ("audio/pcmu", _) | ("audio/pcm", None | Some(24_000)) => Ok(()),
+        ("audio/pcmu" | "audio/pcma", _) | ("audio/pcm", None | Some(24_000)) => Ok(()),
         ("audio/pcm", Some(rate)) => Err(invalid(&format!("{param}.rate"), &rate.to_string(), "24000")),
-        (other, _) => Err(invalid(&format!("{param}.type"), other, "'audio/pcm', 'audio/pcmu'")),
+        (other, _) => Err(invalid(&format!("{param}.type"), other, "'audio/pcm', 'audio/pcmu', 'audio/pcma'")),
     }
 }
 
@@ -157,6 +195,19 @@ fn check_detection(detection: &TurnDetectionSettings) -> Result<(), Refused> {
     }
     if let Some(threshold) = detection.threshold.filter(|threshold| !(0.0..=1.0).contains(threshold)) {
         return Err(invalid(&at("threshold"), &threshold.to_string(), "0 to 1"));
+    }
+    if let Some(idle_ms) = detection.idle_timeout_ms.flatten() {
+        if detection.kind != "server_vad" {
+            let param = at("idle_timeout_ms");
+            return Err(Refused {
+                code: "unknown_parameter",
+                message: format!("Unknown parameter: '{param}'."),
+                param,
+            });
+        }
+        if idle_ms == 0 {
+            return Err(invalid(&at("idle_timeout_ms"), "0", "more than 0"));
+        }
     }
     match detection.eagerness.as_deref() {
         None | Some("low" | "medium" | "high" | "auto") => Ok(()),
@@ -181,7 +232,11 @@ fn output(session: &Session) -> Option<&OutputAudio> {
 }
 
 fn format(format: Option<&AudioFormat>) -> Format {
-    if format.is_some_and(|format| format.kind == "audio/pcmu") { Format::MuLaw } else { Format::Pcm }
+    match format.map(|format| format.kind.as_str()) {
+        Some("audio/pcmu") => Format::MuLaw,
+        Some("audio/pcma") => Format::ALaw,
+        _ => Format::Pcm,
+    }
 }
 
 pub fn input_format(session: &Session) -> Format {
@@ -190,6 +245,24 @@ pub fn input_format(session: &Session) -> Format {
 
 pub fn output_format(session: &Session) -> Format {
     format(output(session).and_then(|output| output.format.as_ref()))
+}
+
+/// How these modalities want a response given.
+///
+/// # Errors
+/// If they are neither audio alone nor text alone.
+pub fn modality_of(modalities: &[String], param: &str) -> Result<Modality, Refused> {
+    match modalities {
+        [one] if one == "audio" => Ok(Modality::Audio),
+        [one] if one == "text" => Ok(Modality::Text),
+        _ => Err(invalid(param, &format!("{modalities:?}"), "['audio'], ['text']")),
+    }
+}
+
+/// How responses are given that say nothing of it.
+pub fn modality(session: &Session) -> Modality {
+    let modalities = session.output_modalities.as_deref().unwrap_or_default();
+    modality_of(modalities, "").unwrap_or(Modality::Audio)
 }
 
 /// How turns are detected. `None`: by the client's commit.
@@ -245,9 +318,9 @@ mod tests {
         let param = |text: &str| updated(text).unwrap_err().param;
         assert_eq!(param("{}"), "session.type");
         assert_eq!(param(r#"{"type":"transcription"}"#), "session.type");
-        assert_eq!(param(r#"{"type":"realtime","output_modalities":["text"]}"#), "session.output_modalities");
+        assert_eq!(param(r#"{"type":"realtime","output_modalities":["text","audio"]}"#), "session.output_modalities");
         let audio = |inner: &str| param(&format!(r#"{{"type":"realtime","audio":{{{inner}}}}}"#));
-        assert_eq!(audio(r#""input":{"format":{"type":"audio/pcma"}}"#), "session.audio.input.format.type");
+        assert_eq!(audio(r#""input":{"format":{"type":"audio/opus"}}"#), "session.audio.input.format.type");
         assert_eq!(
             audio(r#""output":{"format":{"type":"audio/pcm","rate":8000}}"#),
             "session.audio.output.format.rate"

@@ -49,6 +49,9 @@ pub enum ServerEvent {
         /// Position in all the audio appended to the session, closing silence included.
         audio_end_ms: u64,
     },
+    /// Nobody spoke for as long as `idle_timeout_ms` says; the item and a response follow.
+    #[serde(rename = "input_audio_buffer.timeout_triggered")]
+    TimeoutTriggered { item_id: String, audio_start_ms: u64, audio_end_ms: u64 },
     #[serde(rename = "response.created")]
     ResponseCreated { response: Response },
     #[serde(rename = "response.done")]
@@ -61,6 +64,10 @@ pub enum ServerEvent {
     ContentPartAdded { response_id: String, item_id: String, output_index: u32, content_index: u32, part: Content },
     #[serde(rename = "response.content_part.done")]
     ContentPartDone { response_id: String, item_id: String, output_index: u32, content_index: u32, part: Content },
+    #[serde(rename = "response.output_text.delta")]
+    TextDelta { response_id: String, item_id: String, output_index: u32, content_index: u32, delta: String },
+    #[serde(rename = "response.output_text.done")]
+    TextDone { response_id: String, item_id: String, output_index: u32, content_index: u32, text: String },
     #[serde(rename = "response.output_audio.delta")]
     AudioDelta {
         response_id: String,

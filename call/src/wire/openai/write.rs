@@ -52,6 +52,11 @@ pub fn literal_text(instructions: &str) -> Option<&str> {
     instructions.strip_prefix(LITERALLY)?.strip_suffix('"')
 }
 
+/// The keys that a caller's message tells of, if we wrote it so. For whoever plays the model.
+pub fn pressed_keys(text: &str) -> Option<&str> {
+    text.strip_prefix(PRESSED)
+}
+
 /// What a response is asked for by instructions that we wrote. For whoever plays the model without understanding
 /// instructions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,0 +1,53 @@
+//! Conversations over flows, as texts: `scenes/*.txt`. A scene begins with `# what it shows`; then `caller:` says something,
+//! `agent:` is what has to be answered, `calls:` is a tool with its arguments, `tool:` is what it gives. Each scene begins a
+//! conversation over the flow beside it (the same name, `.toml`), on Wednesday, the 18th of November 2026.
+#![allow(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use voice::dialogue::{Dialogue, Flow, HAND_OVER, Reply};
+
+fn play(flow: &str, scenes: &str) {
+    let flow = Arc::new(Flow::read(flow).unwrap_or_else(|mistakes| panic!("{mistakes}")));
+    let begin = || Dialogue::new(flow.clone(), "2026-11-18T10:00:00Z".parse().unwrap());
+    let (mut dialogue, mut scene, mut answered) = (begin(), "", None);
+    for line in scenes.lines().filter(|line| !line.trim().is_empty()) {
+        let (who, text) = line.split_once(' ').unwrap();
+        match who {
+            "#" => {
+                assert_eq!(answered, None, "{scene}: nobody expected that answer");
+                (dialogue, scene) = (begin(), text);
+            }
+            "caller:" => {
+                assert_eq!(answered, None, "{scene}: nobody expected that answer");
+                let tools: &[&str] = if scene.starts_with("without tools") { &[] } else { &["book", HAND_OVER] };
+                answered = Some(dialogue.reply(text, tools));
+            }
+            "tool:" => answered = Some(dialogue.tool_answered(text)),
+            "agent:" => assert_eq!(answered.take(), Some(Reply::Say(text.to_owned())), "{scene}"),
+            "calls:" => {
+                let (name, arguments) = text.split_once(' ').unwrap();
+                let call = Reply::Call { name: name.to_owned(), arguments: arguments.to_owned() };
+                assert_eq!(answered.take(), Some(call), "{scene}");
+            }
+            other => panic!("{scene}: {other}"),
+        }
+    }
+    assert_eq!(answered, None, "{scene}: nobody expected that answer");
+}
+
+#[test]
+fn all_scenes_go_as_they_are_written() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenes");
+    let mut played = 0;
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "txt") {
+            let flow = std::fs::read_to_string(path.with_extension("toml")).unwrap();
+            play(&flow, &std::fs::read_to_string(&path).unwrap());
+            played += 1;
+        }
+    }
+    assert!(played > 0);
+}
