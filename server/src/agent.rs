@@ -130,6 +130,7 @@ impl Agent {
             vad_prefix: self.audio.vad_prefix,
             vad_silence: self.audio.vad_silence,
             min_speech: self.audio.min_speech,
+            audio_guard: self.audio.audio_guard,
             ..self.call.clone()
         }
     }

@@ -374,6 +374,13 @@ pub(super) const AGENT: &[Group<Agent>] = &[
             )
             .within(0, 10_000),
             OfAgent::new(
+                "ears_report_max_ms",
+                |a| &mut a.call.ears_report_max,
+                "How long what only our own ears heard is held before it counts as nothing (B4): longer than a model \
+                 takes to report the same speech, no longer than a pause that a listener forgives.",
+            )
+            .within(100, 5_000),
+            OfAgent::new(
                 "floor_max_ms",
                 |a| &mut a.call.floor_max,
                 "Speech that never stops, such as a television, frees the floor after this (R10).",
