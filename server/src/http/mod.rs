@@ -61,6 +61,8 @@ pub(crate) struct App {
     /// The embedded model, if an agent wants it and its weights are here.
     #[cfg(feature = "voice")]
     pub local: Option<crate::local::Local>,
+    /// What listens to calls beside their models.
+    pub ears: Option<crate::ears::Ears>,
 }
 
 impl App {
