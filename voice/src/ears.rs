@@ -140,8 +140,15 @@ const WAY_NEAR: usize = 48;
 /// copy stays above until something of the same loudness is said over it.
 const ALIKE: f64 = 0.7;
 
+/// A sample of the agent that can be heard: −50 dBFS.
+const AUDIBLE: f32 = 0.003;
+
 /// Power of a window in which nothing can be heard: −70 dBFS.
 const SILENT: f64 = 1e-7 * WINDOW as f64;
+
+/// Power of a window of the caller so quiet that, while the agent is heard, nobody could tell it from the rounding of an
+/// echo: −50 dBFS. The first consonant of a loud caller is soon followed by more.
+const UNCLEAR: f64 = 1e-5 * WINDOW as f64;
 
 /// Samples of the agent that are kept: the window, the way, and what is sent ahead.
 const PLAYED_MAX: usize = 16_000;
@@ -202,6 +209,11 @@ impl Echo {
 
     /// Whether what was heard last is what was played, and nothing else.
     fn is_all(&mut self) -> bool {
+        let heard_power: f64 = self.heard.samples.iter().map(|sample| f64::from(sample * sample)).sum();
+        let agent_speaks = self.played.samples.iter().any(|sample| sample.abs() > AUDIBLE);
+        if agent_speaks && heard_power < UNCLEAR {
+            return true;
+        }
         let near = self.way.map(|way| way.saturating_sub(WAY_NEAR)..=(way + WAY_NEAR).min(WAY_MAX));
         self.way = near.and_then(|ways| self.look(ways)).or_else(|| self.look(0..=WAY_MAX));
         self.way.is_some()
