@@ -93,6 +93,8 @@ pub struct CallConfig {
     pub vad_prefix: Duration,
     pub vad_silence: Duration,
 
+    /// Whether what our own ears hear opens holds, where there are any (B4).
+    pub ears_hold: bool,
     /// How long what only our own ears heard is held before it counts as nothing: longer than the model takes to report
     /// the same speech, and no longer than a pause that a listener forgives (B4).
     pub ears_report_max: Duration,
@@ -230,6 +232,7 @@ impl Default for CallConfig {
             min_speech: ms(300),
             vad_prefix: ms(300),
             vad_silence: ms(500),
+            ears_hold: true,
             ears_report_max: ms(700),
             audio_guard: false,
             announced_max: ms(60_000),

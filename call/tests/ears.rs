@@ -141,10 +141,11 @@ fn b4_our_own_ears_hold_where_the_model_could_and_nowhere_else() {
     scene.when(2.0, speech_started(I2));
     scene.when(2.1, ears(SpeechStarted));
     scene.not_noted("EarsHeard");
-    // Holds are off, or the model has the turns.
+    // They are for the guard alone; holds are off; or the model has the turns.
+    let for_the_guard = CallConfig { ears_hold: false, ..config() };
     let without = CallConfig { hold: false, ..config() };
     let by_model = CallConfig { turns: Turns::Model, ..without.clone() };
-    for config in [without, by_model] {
+    for config in [for_the_guard, without, by_model] {
         let mut scene = Scene::ready(config);
         scene.when(1.0, created_by_itself(R1));
         scene.when(1.0, audio(R1, A1, 10_000));

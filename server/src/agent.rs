@@ -130,7 +130,8 @@ impl Agent {
             vad_prefix: self.audio.vad_prefix,
             vad_silence: self.audio.vad_silence,
             min_speech: self.audio.min_speech,
-            audio_guard: self.audio.audio_guard,
+            ears_hold: self.audio.local_ears,
+            audio_guard: self.audio.audio_guard && !self.audio.simple_mode,
             ..self.call.clone()
         }
     }

@@ -14,7 +14,8 @@ use call::config::{CallConfig, OnMachine};
 use call::pipeline::Line;
 use call::wire::openai::close_is_fatal;
 use call::{
-    CallStatus, CallTime, CarrierInput, Command, CommandId, EndReason, Epoch, Input, ModelInput, Note, Outcome, Summary,
+    CallStatus, CallTime, CarrierInput, Command, CommandId, EarInput, EndReason, Epoch, Input, ModelInput, Note,
+    Outcome, Summary,
 };
 use jiff::Timestamp;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -26,6 +27,7 @@ use crate::agent::Agent;
 use crate::calls::{CallEvent, Happening};
 use crate::carrier::CarrierSocket;
 use crate::commands::Commands;
+use crate::ears::{Admitted, CallEars, Ears};
 use crate::log;
 use crate::meter::{Meter, Source};
 use crate::metrics::Metrics;
@@ -64,6 +66,7 @@ pub(crate) struct Setup {
     pub socket_backlog_max: usize,
     /// Outbound: what whoever placed the call wants done about a machine.
     pub on_machine: OnMachine,
+    pub ears: Option<Ears>,
 }
 
 /// Who looks on.
@@ -98,6 +101,7 @@ struct Shell {
     commands: Commands,
     recorder: Recorder,
     tracer: Tracer,
+    ears: CallEars,
     carrier: CarrierSocket,
     model: ModelSocket,
     /// Of the connection that there is or that is being made; a connection of any other comes too late.
@@ -144,7 +148,12 @@ impl Driver {
         let config = CallConfig { on_machine: setup.on_machine, ..agent.call_config() };
         let tool_timeout = config.tool_timeout;
         let direction = call::CallFacts { direction: facts.direction };
-        let wants = Wants { samples: agent.recording, trace: agent.trace };
+        let (ears, admitted) = CallEars::new(&agent, setup.ears.as_ref());
+        if admitted == Admitted::TooMany {
+            tracing::warn!("a call is not listened to by an ear of our own; ears_max is the limit");
+            onlookers.metrics.ear_refused();
+        }
+        let wants = Wants { samples: agent.recording || ears.are_there(), trace: agent.trace };
         let mut bridge = Bridge::new(config, direction, agent.session(), agent.clips.clone(), wants);
         bridge.bind(&facts.call_sid);
         bridge.group_appends(agent.audio.append_frames);
@@ -158,6 +167,7 @@ impl Driver {
             commands: setup.commands,
             recorder,
             tracer,
+            ears,
             carrier: CarrierSocket::absent(setup.socket_backlog_max),
             model,
             model_epoch: None,
@@ -212,6 +222,7 @@ impl Driver {
                 Some(mail) = self.mail.recv() => self.mail_came(mail),
                 Some(finished) = self.shell.helpers.join_next() => self.helper_finished(finished),
                 Some(finished) = self.shell.tools.join_next() => self.helper_finished(finished),
+                Some(fact) = self.shell.ears.next() => self.ear_told(fact),
                 () = &mut alarm => {}
             }
         };
@@ -305,6 +316,13 @@ impl Driver {
         }
     }
 
+    fn ear_told(&mut self, fact: EarInput) {
+        if fact == EarInput::Deaf {
+            self.shell.meter.ear_is_deaf();
+        }
+        self.tell(Input::Ears(fact));
+    }
+
     fn mail_came(&mut self, mail: Mail) {
         match mail {
             Mail::Input(input) => self.tell(input),
@@ -373,12 +391,28 @@ impl Shell {
             Effect::CloseModel => self.close_model(),
             // The webhook that asked is answered with it: see `Mail::AfterStream`.
             Effect::ResumeStream => tracing::warn!("the stream broke and is asked for again"),
-            Effect::RecordCaller { at, audio } => self.recorder.caller(at, audio),
-            Effect::RecordAgent { at, audio } => self.recorder.agent(at, audio),
-            Effect::RecordCleared { at } => self.recorder.cleared(at),
+            Effect::RecordCaller { at, audio } => {
+                self.to_tell.extend(self.ears.caller(at, audio).map(Input::Ears));
+                if self.agent.recording {
+                    self.recorder.caller(at, audio);
+                }
+            }
+            Effect::RecordAgent { at, audio } => {
+                self.ears.agent(at, audio);
+                if self.agent.recording {
+                    self.recorder.agent(at, audio);
+                }
+            }
+            Effect::RecordCleared { at } => {
+                self.ears.cleared(at);
+                if self.agent.recording {
+                    self.recorder.cleared(at);
+                }
+            }
             Effect::Note(note) => {
                 if note == Note::MediaStarted {
                     self.media_started = true;
+                    self.to_tell.extend(self.ears.stream_began().map(Input::Ears));
                     self.answered_at.get_or_insert_with(Timestamp::now);
                     if self.agent.recording {
                         self.recorder.started(Instant::now());
@@ -497,6 +531,7 @@ mod tests {
             commands: Commands::new(reqwest::Client::new(), config.twilio, None),
             socket_backlog_max: config.socket_backlog_max,
             on_machine: OnMachine::Continue,
+            ears: None,
         };
         let facts = CallFacts {
             id: Uuid::nil(),

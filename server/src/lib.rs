@@ -14,6 +14,7 @@ pub mod config;
 pub mod demo;
 pub mod dial;
 mod driver;
+mod ears;
 mod fetch;
 #[cfg(test)]
 #[path = "../tests/handoffs/mod.rs"]
@@ -128,6 +129,7 @@ impl Server {
         }
         #[cfg(feature = "voice")]
         let local = local::Local::start(&config)?;
+        let ears = ears::start(&config)?;
         let commands = Commands::new(client, config.twilio.clone(), Some(&public_url));
         let app = App {
             outbound: Outbound::new(calls.clone(), commands.clone(), config.outbound.clone(), &public_url),
@@ -141,6 +143,7 @@ impl Server {
             instance: uuid::Uuid::now_v7().to_string(),
             #[cfg(feature = "voice")]
             local,
+            ears,
             config,
         };
         Ok(Server {

@@ -224,7 +224,7 @@ fn read_flow(path: &Path) -> Result<Arc<Flow>> {
     Ok(Arc::new(flow.with_clips(clip).with_context(|| path.display().to_string())?))
 }
 
-fn folder_of(config: &Config) -> PathBuf {
+pub(crate) fn folder_of(config: &Config) -> PathBuf {
     config.voice_models.clone().unwrap_or_else(|| config.data.join(FOLDER))
 }
 
@@ -234,11 +234,16 @@ fn folder_of(config: &Config) -> PathBuf {
 /// If not.
 pub(crate) fn examine(config: &Config, agent: &Agent) -> Result<String> {
     agent.model.flow.as_deref().map(read_flow).transpose()?;
-    let folder = folder_of(config);
-    if let Some(file) = models::files().find(|file| !folder.join(file.path).is_file()) {
-        anyhow::bail!("{} is missing", folder.join(file.path).display());
+    if let Some(missing) = missing(config) {
+        anyhow::bail!("{} is missing", missing.display());
     }
-    Ok(format!("its weights are in {}", folder.display()))
+    Ok(format!("its weights are in {}", folder_of(config).display()))
+}
+
+/// A file of the weights that is not here.
+pub(crate) fn missing(config: &Config) -> Option<PathBuf> {
+    let folder = folder_of(config);
+    models::files().map(|file| folder.join(file.path)).find(|path| !path.is_file())
 }
 
 /// The embedded model beside a server. It ends with this.

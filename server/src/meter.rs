@@ -127,11 +127,16 @@ impl Meter {
             Note::CallerStarted => self.speech_reported = true,
             Note::Backlog { queue, .. } => self.metrics.backlog_warning(*queue),
             Note::ModelLost { .. } => self.metrics.model_lost(),
+            Note::EarsHeard => self.metrics.ear_held(),
             _ => {}
         }
         if let Some(silence) = self.silence.note(note, now) {
             self.was_silent(silence);
         }
+    }
+
+    pub(crate) fn ear_is_deaf(&self) {
+        self.metrics.ear_is_deaf();
     }
 
     /// A pipeline line is due: the time to hand over what was measured.

@@ -220,6 +220,9 @@ struct Inner {
     pipeline_lines: Family<VerdictLabel, Counter>,
     backlog_warnings: Family<QueueLabel, Counter>,
     models_lost: Counter,
+    ear_holds: Counter,
+    ears_deaf: Counter,
+    ears_refused: Counter,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
@@ -285,6 +288,21 @@ impl Default for Metrics {
                 "Warnings that a queue has grown past what is usual, at most one in 30 s for each queue of a call",
             ),
             models_lost: registered(&mut registry, "models_lost", "Connections to models that were lost in a call"),
+            ear_holds: registered(
+                &mut registry,
+                "ear_holds",
+                "Holds that our own ears opened, before the model reported speech or without its ever doing so",
+            ),
+            ears_deaf: registered(
+                &mut registry,
+                "ears_deaf",
+                "Times that an ear of ours could not follow its call, and was deaf until it could",
+            ),
+            ears_refused: registered(
+                &mut registry,
+                "ears_refused",
+                "Calls without the ear that their agent wants, since as many as ears_max had one",
+            ),
             histograms,
             registry,
         };
@@ -367,6 +385,18 @@ impl Metrics {
 
     pub(crate) fn model_lost(&self) {
         self.0.models_lost.inc();
+    }
+
+    pub(crate) fn ear_held(&self) {
+        self.0.ear_holds.inc();
+    }
+
+    pub(crate) fn ear_is_deaf(&self) {
+        self.0.ears_deaf.inc();
+    }
+
+    pub(crate) fn ear_refused(&self) {
+        self.0.ears_refused.inc();
     }
 
     /// All of it as OpenMetrics text.

@@ -149,6 +149,11 @@ impl Turns {
         None
     }
 
+    /// Whether somebody speaks, and is silent at the moment.
+    pub fn is_pausing(&self) -> bool {
+        self.speaking && self.last_speech < self.position
+    }
+
     /// Forgets a turn that is under way; the position stays.
     pub fn reset(&mut self) {
         *self = Turns { position: self.position, ..Turns::default() };

@@ -5,6 +5,7 @@
 
 pub mod detect;
 pub mod dialogue;
+pub mod ears;
 mod error;
 pub mod g2p;
 pub mod level;

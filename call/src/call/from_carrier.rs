@@ -138,6 +138,9 @@ impl Call {
     /// A model that cannot say what became of it is not interrupted for it, nor one that said already that the caller
     /// speaks.
     fn ears_heard_speech(&mut self) {
+        if !self.config.ears_hold {
+            return;
+        }
         let model_hears = self.floor.is_caller_speaking() || self.floor.is_held();
         if self.may_hold() && self.link.is_ready() && !model_hears && !self.is_protected() && self.is_interruptible() {
             self.note(Note::EarsHeard);

@@ -82,6 +82,7 @@ pub async fn doctor(args: &Args, env: &(dyn Fn(&str) -> Option<String> + Sync), 
     };
     accounts(&config, report);
     report.add(Finding::ok("audio", config.audio_settings()));
+    crate::ears::finding(&config).into_iter().for_each(|finding| report.add(finding));
     let data = config.data.clone();
     let disk = in_time(DISK_MAX, move || place::data_folder(&data)).await;
     report.add(disk.unwrap_or_else(|| {

@@ -52,6 +52,10 @@ pub struct Config {
     /// Bytes that may wait to be written to one peer before its socket counts as lost. Beyond a minute of audio in
     /// either direction, a peer that takes nothing is not coming back.
     pub socket_backlog_max: usize,
+    /// Calls at once that an ear of our own listens to.
+    pub ears_max: usize,
+    /// Frames of each of them that may wait for it.
+    pub ears_backlog_frames: usize,
     /// Where spans go by OTLP, `http://collector:4318`. `None`: nowhere.
     pub otlp_endpoint: Option<Url>,
     /// HTTP connections at once, those not counted that became media sockets.
@@ -197,6 +201,8 @@ impl Default for Config {
             api_key: None,
             max_calls: 100,
             socket_backlog_max: 1 << 20,
+            ears_max: 64,
+            ears_backlog_frames: 10,
             otlp_endpoint: None,
             connections_max: 1_024,
             request_head_max: Duration::from_secs(30),

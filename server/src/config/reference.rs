@@ -92,15 +92,8 @@ fn keys<T>(text: &mut String, prefix: &str, settings: &'static [Setting<T>], tar
     text.push_str("| key | default | may be | what it does, and why |\n|---|---|---|---|\n");
     for setting in settings {
         let (Some(key), What::Value { at, limits }) = (setting.key, &setting.what) else { continue };
-        let form = match setting.fixed {
-            Some(_) => "nothing else".to_owned(),
-            None => at(target).form(*limits).replace('|', "\\|"),
-        };
-        let why = match setting.fixed {
-            Some(fixed) => format!("{} It cannot be set yet: {fixed}.", setting.why),
-            None => setting.why.to_owned(),
-        };
-        row(text, &[&code(&format!("{prefix}{key}")), &default(setting, target), &form, &why]);
+        let form = at(target).form(*limits).replace('|', "\\|");
+        row(text, &[&code(&format!("{prefix}{key}")), &default(setting, target), &form, setting.why]);
     }
 }
 

@@ -15,8 +15,6 @@ pub(super) struct Setting<T: 'static> {
     pub what: What<T>,
     /// What it does, and why its default is what it is.
     pub why: &'static str,
-    /// Why this build takes nothing but the default.
-    pub fixed: Option<&'static str>,
     /// Whether the file that `init` writes has it; the reference has them all.
     pub starter: bool,
 }
@@ -73,17 +71,17 @@ impl<T> Setting<T> {
     /// One that the file may have.
     pub(super) const fn new(key: &'static str, at: At<T>, why: &'static str) -> Self {
         let what = What::Value { at, limits: Limits::None };
-        Setting { key: Some(key), env: None, what, why, fixed: None, starter: false }
+        Setting { key: Some(key), env: None, what, why, starter: false }
     }
 
     /// One that only the environment has: `NAME`, or a file that `NAME_FILE` names.
     pub(super) const fn variable(env: &'static str, at: At<T>, why: &'static str) -> Self {
         let what = What::Value { at, limits: Limits::None };
-        Setting { key: None, env: Some(env), what, why, fixed: None, starter: false }
+        Setting { key: None, env: Some(env), what, why, starter: false }
     }
 
     pub(super) const fn table(key: &'static str, settings: &'static [Setting<T>], why: &'static str) -> Self {
-        Setting { key: Some(key), env: None, what: What::Table(settings), why, fixed: None, starter: false }
+        Setting { key: Some(key), env: None, what: What::Table(settings), why, starter: false }
     }
 
     /// The least and the most that may be given, in the setting's unit.
@@ -108,10 +106,6 @@ impl<T> Setting<T> {
 
     pub(super) const fn env(self, name: &'static str) -> Self {
         Setting { env: Some(name), ..self }
-    }
-
-    pub(super) const fn fixed(self, why: &'static str) -> Self {
-        Setting { fixed: Some(why), ..self }
     }
 
     pub(super) const fn starter(self) -> Self {

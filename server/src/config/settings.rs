@@ -9,9 +9,6 @@ use crate::agent::Agent;
 type Server = Setting<Config>;
 type OfAgent = Setting<Agent>;
 
-/// Why the filters of the caller's audio cannot be chosen yet.
-const NO_FILTERS: &str = "the filters of the caller's audio are not in this build; leave it out";
-
 /// Settings of the server.
 pub(super) const SERVER: &[Setting<Config>] = &[
     Server::new(
@@ -61,6 +58,20 @@ pub(super) const SERVER: &[Setting<Config>] = &[
     )
     .within(1, 100_000)
     .starter(),
+    Server::new(
+        "ears_max",
+        |c| &mut c.ears_max,
+        "Calls at once that a detector of our own listens to (`local_ears`, `audio_guard`); one more goes without. One \
+         thread listens for all of them, at lower priority.",
+    )
+    .within(1, 1_000),
+    Server::new(
+        "ears_backlog_frames",
+        |c| &mut c.ears_backlog_frames,
+        "Frames of 20 ms of each of them that may wait for it. What is later than that is no news: the ear is deaf until \
+         there is room again.",
+    )
+    .within(2, 100),
     Server::new(
         "socket_backlog_max_bytes",
         |c| &mut c.socket_backlog_max,
@@ -400,23 +411,56 @@ pub(super) const AGENT: &[Group<Agent>] = &[
             OfAgent::new(
                 "simple_mode",
                 |a| &mut a.audio.simple_mode,
-                "The caller's audio passes through unchanged, and the model's speech detection is trusted (O3).",
+                "The caller's audio passes through unchanged, and the model's speech detection is trusted: none of the \
+                 next seven does anything (O3).",
+            ),
+            OfAgent::new(
+                "local_ears",
+                |a| &mut a.audio.local_ears,
+                "Whether a speech detector of our own listens beside the model, and stops the agent before the model \
+                 reports speech (B4). Needs the weights: `patchcord models pull`.",
+            ),
+            OfAgent::new(
+                "echo_gate",
+                |a| &mut a.audio.echo_gate,
+                "Whether it compares what it hears with what is being played, so that our own echo does not stop the \
+                 agent (B7). Off, a line with echo stops it again and again.",
+            ),
+            OfAgent::new(
+                "ears_threshold",
+                |a| &mut a.audio.ears_threshold,
+                "How sure it has to be that a sound is speech. The detector's own default; raise it for callers in \
+                 company.",
             )
-            .fixed(NO_FILTERS),
+            .between(0.05, 0.95),
             OfAgent::new(
                 "audio_guard",
                 |a| &mut a.audio.audio_guard,
-                "Whether speech is also told from noise on our side (O3).",
-            )
-            .fixed(NO_FILTERS),
-            OfAgent::new("music_mode", |a| &mut a.audio.music_mode, "Whether music on the line is expected (O3).")
-                .fixed(NO_FILTERS),
+                "Whether the model hears, while the agent is heard, only what a detector of our own takes for speech, \
+                 and silence in place of the rest (O3): coughs and music interrupt nobody, and the first tenth of a \
+                 second of an interruption is not heard. Needs the weights.",
+            ),
+            OfAgent::new(
+                "music_mode",
+                |a| &mut a.audio.music_mode,
+                "Whether music on the line is expected, as when we are put on hold (O3): our own detector believes in \
+                 speech only when it is surer, and after a quarter of a second more.",
+            ),
             OfAgent::new(
                 "noise_gate_min_frames",
                 |a| &mut a.audio.noise_gate_min_frames,
-                "Frames of 20 ms that have to be loud before any passes (O3).",
+                "Frames of 20 ms that have to be loud in a row before any passes to the model, and silence until then \
+                 (O3); half a second of quiet shuts the gate again. 0: no gate. 3 keeps clicks out; what it takes from \
+                 the beginning of each sentence grows with it.",
             )
-            .fixed(NO_FILTERS),
+            .within(0, 25),
+            OfAgent::new(
+                "noise_gate_dbfs",
+                |a| &mut a.audio.noise_gate_dbfs,
+                "How loud a frame has to be for that, in dB of full scale: above the hiss of a line, below a quiet \
+                 voice.",
+            )
+            .between(-70.0, -20.0),
             OfAgent::new(
                 "append_frames",
                 |a| &mut a.audio.append_frames,

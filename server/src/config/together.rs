@@ -25,6 +25,11 @@ pub(super) fn agent(agent: &Agent) -> Vec<(&'static str, String)> {
     if agent.model.flow.is_some() && agent.model.provider != Provider::Local {
         wrong.push(("model.flow", "is for the embedded model only; set provider = \"local\"".to_owned()));
     }
+    wrong.extend(agent.audio.without_effect());
+    if agent.audio.local_ears && !agent.call.hold {
+        let what = "opens holds before the model reports speech, and there are none without `hold` (B4)";
+        wrong.push(("local_ears", what.to_owned()));
+    }
     let mut tools = BTreeSet::from([call::END_CALL]);
     for tool in &agent.tools {
         if !tools.insert(&tool.name) {

@@ -62,6 +62,8 @@ pub(crate) struct App {
     /// The embedded model, if an agent wants it.
     #[cfg(feature = "voice")]
     pub local: Option<crate::local::Local>,
+    /// What listens to calls beside their models.
+    pub ears: Option<crate::ears::Ears>,
 }
 
 impl App {

@@ -109,6 +109,7 @@ fn begin(app: &App, facts: CallFacts, agent: Agent, on_machine: OnMachine, form:
                 commands: app.commands.clone(),
                 socket_backlog_max: app.config.socket_backlog_max,
                 on_machine,
+                ears: app.ears.clone(),
             };
             tokio::spawn(app.calls.clone().run(call, setup));
             Ok(twiml::answer(answer))

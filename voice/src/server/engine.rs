@@ -218,7 +218,7 @@ fn detect(detector: &mut Detector, what: What) -> Result<Found> {
 }
 
 /// A thread that gives way to those who carry calls.
-fn thread(name: &str, work: impl FnOnce() + Send + 'static) {
+pub(crate) fn thread(name: &str, work: impl FnOnce() + Send + 'static) {
     let started = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         lower_priority();
         work();
