@@ -110,7 +110,7 @@ fn begin(app: &App, facts: CallFacts, agent: Agent, on_machine: OnMachine, form:
                 socket_backlog_max: app.config.socket_backlog_max,
                 on_machine,
             };
-            tokio::spawn(app.calls.clone().run(call, setup));
+            tokio::spawn(app.calls.clone().run(call, Box::new(setup)));
             Ok(twiml::answer(answer))
         }
     }
