@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::driver::{Driver, Ended, Mail, Onlookers, Setup};
 use crate::metrics::{Measure, Measured, Metrics, Rejected, name_of};
-use crate::record::{CallFacts, CallRecord, CarrierRecording, Folder, Recorded, Recorder, TRACE, Tracer};
+use crate::record::{CallFacts, CallRecord, CarrierRecording, Disk, Folder, Recorded, Recorder, TRACE, Tracer};
 use crate::spans::{Span, Spans};
 use crate::store::Store;
 
@@ -64,6 +64,7 @@ pub struct Calls {
     max_calls: usize,
     token_max: Duration,
     data: PathBuf,
+    disk: Disk,
     store: Option<Store>,
     /// Held by whoever writes a record again, so that the last news is what stays.
     rewriting: Arc<tokio::sync::Mutex<()>>,
@@ -196,7 +197,20 @@ impl Calls {
         let (changes, _) = watch::channel(0);
         let (events, _) = broadcast::channel(EVENTS_MAX);
         let (store, rewriting, metrics, spans) = (None, Arc::default(), Metrics::default(), None);
-        Calls { state: Arc::default(), changes, events, metrics, spans, max_calls, token_max, data, store, rewriting }
+        let disk = Disk::default();
+        Calls {
+            state: Arc::default(),
+            changes,
+            events,
+            metrics,
+            spans,
+            max_calls,
+            token_max,
+            data,
+            disk,
+            store,
+            rewriting,
+        }
     }
 
     /// Calls that begin from now on put their spans there.
@@ -504,7 +518,7 @@ impl Calls {
     }
 
     /// Runs a call to its end and keeps what it leaves.
-    pub(crate) async fn run(self, call: NewCall, setup: Setup) {
+    pub(crate) async fn run(self, call: NewCall, setup: Box<Setup>) {
         let NewCall { facts, mail } = call;
         let active = self.metrics.call_began(&facts.agent);
         let span = tracing::info_span!("call", id = %facts.id);
@@ -529,11 +543,11 @@ impl Calls {
         }
     }
 
-    async fn drive(&self, facts: &CallFacts, mail: mpsc::Receiver<Mail>, setup: Setup) -> CallRecord {
+    async fn drive(&self, facts: &CallFacts, mail: mpsc::Receiver<Mail>, setup: Box<Setup>) -> CallRecord {
         // The writers open their files themselves, so that the model need not wait for the disk (N1).
         let folder = Folder::of(&self.data, facts.id);
-        let (recorder, recording) = Recorder::new(folder.recording());
-        let (tracer, trace) = Tracer::new(folder.trace());
+        let (recorder, recording) = Recorder::new(folder.recording(), &self.disk);
+        let (tracer, trace) = Tracer::new(folder.trace(), &self.disk);
         let made = folder.clone();
         let writers = async move {
             if let Err(error) = made.create().await {
@@ -549,8 +563,11 @@ impl Calls {
         let its_facts = facts.clone();
         let events = self.events.clone();
         let onlookers = Onlookers { metrics: self.metrics.clone(), spans: Spans::new(facts, self.spans.clone()) };
-        let driver =
-            async move { Driver::new(&its_facts, setup, mail, recorder, tracer, events, onlookers).run().await };
+        let driver = async move {
+            // Boxed, as is the setup: a future has room for each place that a value is handed on from.
+            let driver = Box::new(Driver::new(&its_facts, *setup, mail, recorder, tracer, events, onlookers));
+            driver.run().await
+        };
         let driver = tokio::spawn(driver.in_current_span());
         let mut ended = driver.await.unwrap_or_else(|error| {
             tracing::error!(%error, "the call failed: a bug in Patchcord, please report it");

@@ -2,7 +2,7 @@
 
 use axum::extract::ws::{self, WebSocket, WebSocketUpgrade};
 
-use crate::socket::{Message, Received, Socket};
+use crate::socket::{Message, OutText, Received, Socket};
 
 pub(crate) type CarrierSocket = Socket<WebSocket, ws::Message>;
 
@@ -26,8 +26,8 @@ pub(crate) fn limited(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
 impl Message for ws::Message {
     type Text = ws::Utf8Bytes;
 
-    fn text(text: &str) -> Self {
-        ws::Message::Text(text.into())
+    fn text(text: OutText) -> Self {
+        ws::Message::Text(text.into_utf8())
     }
 
     fn ping() -> Self {

@@ -189,7 +189,7 @@ impl Driver {
     }
 
     /// Runs the call to its end.
-    pub(crate) async fn run(mut self) -> Ended {
+    pub(crate) async fn run(mut self: Box<Self>) -> Ended {
         self.tell(Input::Announced);
         // One for the whole call: to make one each round costs the runtime's timer two locks. It may ring too early, for
         // something that was put off meanwhile, but never too late.
@@ -544,8 +544,9 @@ mod tests {
             started_at: Timestamp::UNIX_EPOCH,
         };
         let (_, mail) = mpsc::channel(1);
-        let (recorder, _) = Recorder::new(std::path::PathBuf::new());
-        let (tracer, _) = Tracer::new(std::path::PathBuf::new());
+        let disk = crate::record::Disk::default();
+        let (recorder, _) = Recorder::new(std::path::PathBuf::new(), &disk);
+        let (tracer, _) = Tracer::new(std::path::PathBuf::new(), &disk);
         let onlookers = Onlookers { metrics: Metrics::default(), spans: Spans::new(&facts, None) };
         Driver::new(&facts, setup, mail, recorder, tracer, broadcast::channel(1).0, onlookers)
     }

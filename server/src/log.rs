@@ -7,7 +7,9 @@ use std::io::IsTerminal;
 
 use call::Note;
 use call::pipeline::Line;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::metrics::name_of;
 
@@ -22,16 +24,20 @@ const VERBOSE: &str = "warn,patchcord=debug";
 pub fn init(env: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<()> {
     // What reads a file or a pipe would have to take the colours out again.
     let colours = std::io::stderr().is_terminal() && env("NO_COLOR").is_none_or(|set| set.is_empty());
-    tracing_subscriber::fmt().with_env_filter(filter(env)?).with_ansi(colours).with_writer(std::io::stderr).init();
+    let lines = tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(filter(env)?).with(lines).init();
     Ok(())
 }
 
-/// What is logged: `PATCHCORD_LOG` is `minimal` (the default), `verbose` or a tracing filter. `DEBUG=1` and `DEBUG=0` are
-/// the old names of the first two; a set `PATCHCORD_LOG` wins.
+/// What is logged: `PATCHCORD_LOG` is `minimal` (the default), `verbose` or levels of targets, as `warn,patchcord=debug`.
+/// `DEBUG=1` and `DEBUG=0` are the old names of the first two; a set `PATCHCORD_LOG` wins.
+///
+/// Levels of targets, and not of spans or fields as well: who filters by those has to remember which spans there are, under
+/// a lock that every round of every call would take.
 ///
 /// # Errors
 /// If it is none of these.
-pub fn filter(env: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<EnvFilter> {
+pub fn filter(env: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<Targets> {
     let asked = env("PATCHCORD_LOG").filter(|asked| !asked.is_empty());
     let filter = match (asked.as_deref(), env("DEBUG").as_deref()) {
         (Some("minimal"), _) => MINIMAL,
@@ -40,8 +46,8 @@ pub fn filter(env: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<EnvFilter>
         (None, Some("0")) => VERBOSE,
         (None, _) => MINIMAL,
     };
-    EnvFilter::try_new(filter).map_err(|error| {
-        anyhow::anyhow!("PATCHCORD_LOG: {error}; use minimal, verbose or a filter such as patchcord=debug")
+    filter.parse().map_err(|error| {
+        anyhow::anyhow!("PATCHCORD_LOG: {error}; use minimal, verbose or levels such as warn,patchcord=debug")
     })
 }
 

@@ -60,11 +60,33 @@ struct Serve {
     /// Origin that the carrier reaches us by, as https://calls.example.org [env: PATCHCORD_PUBLIC_URL]
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
+    /// What tasks run on; for `bench` to compare
+    #[arg(long, value_enum, default_value = "multi-thread", hide = true)]
+    runtime: Runtime,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+enum Runtime {
+    MultiThread,
+    CurrentThread,
+}
+
+fn main() -> ExitCode {
     let cli = Cli::parse();
+    let mut builder = match &cli.command {
+        Command::Serve(Serve { runtime: Runtime::CurrentThread, .. }) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    match builder.enable_all().build() {
+        Ok(runtime) => runtime.block_on(run(cli)),
+        Err(error) => {
+            eprintln!("patchcord: no runtime: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> ExitCode {
     // These tell their own story. What is wrong with them is still said; the check says so itself.
     let quiet = match cli.command {
         Command::Demo(_) | Command::Call(_) => Some("warn".to_owned()),

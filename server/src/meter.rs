@@ -12,6 +12,7 @@ use call::{Call, Note};
 use tokio::time::Instant;
 
 use crate::metrics::{Measure, Measured, Metrics};
+use crate::samples::Sum;
 
 /// A silence that is worth counting. Shorter ones are people thinking.
 const DEAD_AIR: Duration = Duration::from_secs(3);
@@ -35,9 +36,10 @@ pub(crate) enum Source {
 
 pub(crate) struct Meter {
     metrics: Metrics,
-    /// Since it was last handed over, and in the whole call.
+    /// Since it was last handed over.
     recent: Measured,
-    whole: Measured,
+    /// Of the whole call: what its record says.
+    whole: Whole,
     /// Counts, and samples of the core's latencies, that were handed over.
     told: Counts,
     told_samples: [usize; 3],
@@ -55,12 +57,30 @@ pub(crate) struct Meter {
     dead_air: Vec<u32>,
 }
 
+/// Without buckets, which would be most of what a call's measuring occupies.
+#[derive(Default)]
+struct Whole {
+    relay_to_model: Sum,
+    relay_to_carrier: Sum,
+    tx_gap: Sum,
+    playout_lag: Sum,
+}
+
+impl Whole {
+    fn add(&mut self, recent: &mut Measured) {
+        self.relay_to_model.add(recent.of(Measure::RelayToModel));
+        self.relay_to_carrier.add(recent.of(Measure::RelayToCarrier));
+        self.tx_gap.add(recent.of(Measure::TxGap));
+        self.playout_lag.add(recent.of(Measure::PlayoutLag));
+    }
+}
+
 impl Meter {
     pub(crate) fn new(metrics: Metrics) -> Self {
         Meter {
             metrics,
             recent: Measured::default(),
-            whole: Measured::default(),
+            whole: Whole::default(),
             told: Counts::default(),
             told_samples: [0; 3],
             told_first_speech: false,
@@ -163,10 +183,10 @@ impl Meter {
         Latency {
             barge_in_stop: self.barge_in_stop,
             dead_air: self.dead_air,
-            relay_to_model: self.whole.of(Measure::RelayToModel).spread(),
-            relay_to_carrier: self.whole.of(Measure::RelayToCarrier).spread(),
-            tx_gap: self.whole.of(Measure::TxGap).spread(),
-            playout_lag: self.whole.of(Measure::PlayoutLag).spread(),
+            relay_to_model: self.whole.relay_to_model.spread(),
+            relay_to_carrier: self.whole.relay_to_carrier.spread(),
+            tx_gap: self.whole.tx_gap.spread(),
+            playout_lag: self.whole.playout_lag.spread(),
             ..call.latency().clone()
         }
     }
@@ -194,9 +214,9 @@ impl Meter {
         {
             self.recent.of(Measure::FirstAgentSpeech).add(f64::from(millis) / 1e3);
         }
-        let recent = self.recent.take();
-        self.metrics.measured(&recent);
-        self.whole.merge(&recent);
+        self.metrics.measured(&self.recent);
+        self.whole.add(&mut self.recent);
+        self.recent.clear();
         let counts = call.counts();
         self.metrics.counted(&counts, &self.told);
         self.told = counts;

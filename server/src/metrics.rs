@@ -180,14 +180,8 @@ impl Measured {
         &mut self.0[measure as usize]
     }
 
-    pub(crate) fn merge(&mut self, other: &Measured) {
-        for (samples, more) in self.0.iter_mut().zip(&other.0) {
-            samples.merge(more);
-        }
-    }
-
-    pub(crate) fn take(&mut self) -> Measured {
-        std::mem::take(self)
+    pub(crate) fn clear(&mut self) {
+        self.0.iter_mut().for_each(Samples::clear);
     }
 }
 

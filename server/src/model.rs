@@ -17,7 +17,7 @@ use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async
 use crate::carrier::WRITE_BUFFER;
 use crate::config::OpenAi;
 use crate::outside::{Wire, dial};
-use crate::socket::{Message, Pings, Received, Socket};
+use crate::socket::{Message, OutText, Pings, Received, Socket};
 
 pub(crate) type ModelConnection = WebSocketStream<MaybeTlsStream<Wire>>;
 pub(crate) type ModelSocket = Socket<ModelConnection, WsMessage>;
@@ -135,8 +135,8 @@ pub(crate) fn tls(ca_file: Option<&Path>) -> anyhow::Result<Arc<rustls::ClientCo
 impl Message for WsMessage {
     type Text = Utf8Bytes;
 
-    fn text(text: &str) -> Self {
-        WsMessage::Text(text.into())
+    fn text(text: OutText) -> Self {
+        WsMessage::Text(text.into_utf8())
     }
 
     fn ping() -> Self {

@@ -7,9 +7,11 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::ops::Deref;
 use std::pin::Pin;
+use std::str::Utf8Error;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -23,12 +25,44 @@ const CLOSE_MAX: Duration = Duration::from_millis(800);
 pub(crate) trait Message: Sized {
     type Text: Deref<Target = str>;
 
-    fn text(text: &str) -> Self;
+    fn text(text: OutText) -> Self;
 
     fn ping() -> Self;
 
     /// `None`: nothing that we listen to.
     fn received(self) -> Option<Received<Self::Text>>;
+}
+
+/// The text of a message to be sent, in memory that is used again when the message has gone.
+pub(crate) struct OutText(Bytes);
+
+impl OutText {
+    /// As tungstenite has it. It looks through the text once more, which costs less than the allocation that is saved.
+    pub(crate) fn into_utf8<T: TryFrom<Bytes, Error = Utf8Error>>(self) -> T {
+        T::try_from(self.0).expect("it was made of a str")
+    }
+}
+
+/// Where texts are laid out to be sent: one after the other in one piece of memory, which is begun anew when all of them
+/// have gone. So a peer that takes what it is given costs no allocation.
+struct OutTexts(BytesMut);
+
+/// Several frames: what a round of the loop says that comes a little late.
+const ROOM: usize = 2_048;
+
+impl OutTexts {
+    fn new() -> Self {
+        OutTexts(BytesMut::with_capacity(ROOM))
+    }
+
+    fn lay_out(&mut self, text: &str) -> OutText {
+        // What is said once is not to keep so much room for good.
+        if text.len() > ROOM {
+            return OutText(Bytes::copy_from_slice(text.as_bytes()));
+        }
+        self.0.extend_from_slice(text.as_bytes());
+        OutText(self.0.split().freeze())
+    }
 }
 
 #[derive(Debug)]
@@ -110,6 +144,7 @@ pub(crate) struct Socket<S, M> {
     written: Vec<(Stamp, Duration)>,
     waiting_bytes: usize,
     waiting_bytes_max: usize,
+    texts: OutTexts,
     overflowed: bool,
     /// The peer takes nothing, since this moment.
     blocked_since: Option<Instant>,
@@ -132,6 +167,7 @@ where
             written: Vec::new(),
             waiting_bytes: 0,
             waiting_bytes_max,
+            texts: OutTexts(BytesMut::new()),
             overflowed: false,
             blocked_since: None,
             blocked: Duration::ZERO,
@@ -152,7 +188,7 @@ where
 
     pub(crate) fn attach(&mut self, connection: S) {
         let watch = self.pings.map(Watch::new);
-        *self = Socket { connection: Some(connection), watch, ..self.emptied() };
+        *self = Socket { connection: Some(connection), watch, texts: OutTexts::new(), ..self.emptied() };
     }
 
     pub(crate) fn is_attached(&self) -> bool {
@@ -170,7 +206,7 @@ where
             self.overflowed = true;
             return;
         }
-        self.waiting.push_back((M::text(text), text.len(), stamp));
+        self.waiting.push_back((M::text(self.texts.lay_out(text)), text.len(), stamp));
     }
 
     /// A message that was written, and how long after the beginning of its stamp.
@@ -328,8 +364,8 @@ mod tests {
 
     impl Message for String {
         type Text = String;
-        fn text(text: &str) -> Self {
-            text.to_owned()
+        fn text(text: OutText) -> Self {
+            String::from_utf8(text.0.into()).unwrap()
         }
         fn ping() -> Self {
             "ping".to_owned()

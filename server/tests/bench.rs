@@ -78,7 +78,36 @@ fn tls_recording_and_grouped_frames_are_measured_too_and_the_table_fits_a_termin
 }
 
 #[test]
+fn calls_beside_one_that_reads_nothing_go_on_and_those_beyond_the_limit_are_refused() {
+    let (output, _folder) =
+        bench(&["--calls=3", "--seconds=4", "--warm-up=2", "--blocked=1", "--refused=2", "--floor=frames", "--json"]);
+    let (_, relay, patchcord) = report(&output);
+    for (step, refused) in [(&relay, 0), (&patchcord, 2)] {
+        assert_eq!((count(step, "streaming"), count(step, "blocked"), count(step, "lost")), (2, 1, 0), "{step}");
+        assert_eq!(count(step, "refused"), refused, "{step}");
+        assert_eq!(count(step, "left_for_good"), 0, "{step}");
+    }
+    // All three were heard, but only two heard anything.
+    assert!(count(&patchcord, "frames_up") > 500, "{patchcord}");
+}
+
+#[test]
+fn a_search_ends_with_the_largest_number_of_calls_within_the_limits() {
+    let limits = ["--latency-max-ms=10000", "--underruns-max=100"];
+    let (output, _folder) = bench(
+        &[&["--search", "--calls=1,2", "--seconds=2", "--warm-up=2", "--floor=none", "--json"][..], &limits].concat(),
+    );
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{report}");
+    let tried: Vec<_> = report["steps"].as_array().unwrap().iter().map(|step| step["calls"].clone()).collect();
+    assert_eq!(tried, [1, 2]);
+    assert_eq!((count(&report, "calls_within_limits"), count(&report, "max_calls_recommended")), (2, 1));
+}
+
+#[test]
 fn what_makes_no_sense_is_refused() {
+    let (output, _folder) = bench(&["--calls=2", "--blocked=2"]);
+    assert_eq!(output.status.code(), Some(1));
     for wrong in ["--calls=0", "--seconds=0", "--group-ms=30", "--workload=idle"] {
         assert_eq!(bench(&[wrong]).0.status.code(), Some(2), "{wrong}");
     }

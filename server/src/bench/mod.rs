@@ -45,6 +45,18 @@ pub struct Args {
     /// Record and trace every call, as a server does unless it is told otherwise
     #[arg(long)]
     pub recording: bool,
+    /// So many of the calls read nothing while it is measured, for what that does to the others
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub blocked: u32,
+    /// So many more calls than are admitted arrive at once while it is measured, for what that does to the others
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub refused: u32,
+    /// Look for the largest number of calls within the limits, between the smallest and the largest of --calls
+    #[arg(long)]
+    pub search: bool,
+    /// What the server's tasks run on
+    #[arg(long, value_enum, default_value = "multi-thread", hide = true)]
+    pub runtime: RuntimeShape,
     /// Minimal relays to compare with: one that paces the same frames, one that sends each delta on as it comes
     #[arg(long, value_enum, value_delimiter = ',', default_value = "frames")]
     pub floor: Vec<Floor>,
@@ -71,6 +83,24 @@ pub enum Workload {
     BargeIn,
     /// Half of the calls arrive at once, while the other half is talking
     Burst,
+}
+
+/// One core is given to the server, so a runtime for each core is one for all calls on one thread.
+#[derive(clap::ValueEnum, serde::Serialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub enum RuntimeShape {
+    MultiThread,
+    CurrentThread,
+}
+
+impl RuntimeShape {
+    /// As the command line has it.
+    fn name(self) -> &'static str {
+        match self {
+            RuntimeShape::MultiThread => "multi-thread",
+            RuntimeShape::CurrentThread => "current-thread",
+        }
+    }
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,8 +146,9 @@ pub fn run(args: &Args) -> Result<bool> {
     let mut calls: Vec<u32> = args.calls.clone();
     calls.sort_unstable();
     calls.dedup();
-    let most = u64::from(calls.last().copied().unwrap_or(0));
-    allow_descriptors(most * DESCRIPTORS_A_CALL + DESCRIPTORS)?;
+    let (least, most) = (calls.first().copied().unwrap_or(1), calls.last().copied().unwrap_or(1));
+    ensure!(args.blocked < least, "--blocked has to leave calls that are not");
+    allow_descriptors(u64::from(most + args.refused) * DESCRIPTORS_A_CALL + DESCRIPTORS)?;
     let pinning = Pinning::choose()?;
     pinning.pin_load()?;
     let limits = Limits { latency_ms: args.latency_max_ms, underruns_percent: args.underruns_max };
@@ -128,7 +159,7 @@ pub fn run(args: &Args) -> Result<bool> {
         Floor::None => None,
     });
     let targets: Vec<Target> = floors.chain([Target::Patchcord]).collect();
-    for calls in calls {
+    let mut steps = |calls: u32| -> Result<bool> {
         for target in &targets {
             if !args.json {
                 eprintln!("{calls} calls: {} …", target.name());
@@ -137,6 +168,12 @@ pub fn run(args: &Args) -> Result<bool> {
                 .with_context(|| format!("{calls} calls through {}", target.name()))?;
             report.add(step);
         }
+        Ok(report.last_is_within())
+    };
+    if args.search {
+        search(least, most, &mut steps)?;
+    } else {
+        calls.into_iter().try_for_each(|calls| steps(calls).map(drop))?;
     }
     report.close();
     if let Some(path) = &args.svg {
@@ -148,6 +185,24 @@ pub fn run(args: &Args) -> Result<bool> {
         print!("{}", report.table());
     }
     Ok(report.is_sound())
+}
+
+/// Steps up by half until something gives way, and then narrows it down to a tenth.
+fn search(least: u32, most: u32, is_within: &mut dyn FnMut(u32) -> Result<bool>) -> Result<()> {
+    let (mut good, mut bad) = (0, most + 1);
+    let mut next = least;
+    while bad - good > (good / 10).max(1) {
+        if is_within(next)? {
+            good = next;
+        } else {
+            bad = next;
+        }
+        next = if bad > most { (good + good / 2).max(good + 1).min(most) } else { (good + bad) / 2 };
+        if good == most {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// So many calls through this, from an empty process to an empty process.
@@ -178,7 +233,9 @@ fn step(args: &Args, pinning: &Pinning, target: Target, calls: usize) -> Result<
     load.measure();
     let (cpu, own) = (process.cpu()?, Cpu::own()?);
     let began = std::time::Instant::now();
-    load.arrive(calls - first, Duration::from_millis(100));
+    load.block(args.blocked as usize)?;
+    let refused = if target == Target::Patchcord { args.refused as usize } else { 0 };
+    load.arrive(calls - first + refused, Duration::from_millis(100));
     let seconds = Duration::from_secs(args.seconds);
     load.run(seconds / 2, |_| false)?;
     let half_way = process.rss()?;
@@ -186,7 +243,8 @@ fn step(args: &Args, pinning: &Pinning, target: Target, calls: usize) -> Result<
     let lasted = began.elapsed().as_secs_f64();
     let (cpu, own) = (process.cpu()?.since(cpu), Cpu::own()?.since(own));
     let live = process.rss()?.max(half_way);
-    let (streaming, mut measured) = (load.streaming(), load.measured());
+    let (streaming, refused, mut measured) = (load.streaming(), load.refused(), load.measured());
+    let blocked = args.blocked as usize;
 
     load.hang_up();
     load.run(LEFT_BEHIND, |_| false)?;
@@ -204,7 +262,21 @@ fn step(args: &Args, pinning: &Pinning, target: Target, calls: usize) -> Result<
     Ok(Step::new(
         target,
         calls,
-        report::Raw { lasted, cpu, own, idle, live, left, streaming, lost, left_open, left_for_good, problems },
+        report::Raw {
+            lasted,
+            cpu,
+            own,
+            idle,
+            live,
+            left,
+            streaming,
+            blocked,
+            refused,
+            lost,
+            left_open,
+            left_for_good,
+            problems,
+        },
         &mut measured,
     ))
 }
@@ -232,7 +304,9 @@ fn serve(args: &Args, pinning: &Pinning, model: &str, calls: usize, folder: &Pat
         ("TWILIO_API_URL", "http://127.0.0.1:9".to_owned()),
     ];
     let file = file.display().to_string();
-    Process::start(pinning, &["serve", "--listen", "127.0.0.1:0", "--config", &file], &environment, folder)
+    let runtime = args.runtime.name();
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--config", &file, "--runtime", runtime];
+    Process::start(pinning, &arguments, &environment, folder)
 }
 
 fn relay(args: &Args, pinning: &Pinning, model: &str, sends: relay::Sends, folder: &Path) -> Result<Process> {
@@ -285,4 +359,28 @@ fn allow_descriptors(wanted: u64) -> Result<()> {
     );
     setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum })
         .context("the limit of descriptors cannot be raised")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is tried, where so many calls are carried.
+    fn tried(least: u32, most: u32, carried: u32) -> Vec<u32> {
+        let mut tried = Vec::new();
+        let mut is_within = |calls| {
+            tried.push(calls);
+            Ok(calls <= carried)
+        };
+        search(least, most, &mut is_within).unwrap();
+        tried
+    }
+
+    #[test]
+    fn a_search_steps_up_by_half_and_narrows_down_to_a_tenth() {
+        assert_eq!(tried(100, 1_000, 370), [100, 150, 225, 337, 505, 421, 379, 358]);
+        assert_eq!(tried(100, 1_000, 5_000), [100, 150, 225, 337, 505, 757, 1_000]);
+        assert_eq!(tried(100, 1_000, 100), [100, 150, 125, 112, 106]);
+        assert_eq!(tried(8, 1_000, 0), [8, 4, 2, 1]);
+    }
 }

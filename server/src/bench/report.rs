@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::child::{Cpu, Pinning};
 use super::measure::{Measured, Spread};
 use super::relay::Sends;
-use super::{Args, Workload, load};
+use super::{Args, RuntimeShape, Workload, load};
 
 #[derive(Serialize)]
 pub struct Report {
@@ -19,7 +19,13 @@ pub struct Report {
     /// The largest number of calls of Patchcord's steps at which everything stayed within the limits, and so it did at
     /// every smaller one. `None`: not even at the smallest.
     pub calls_within_limits: Option<usize>,
+    /// What `max_calls` should be on one such core: that, and room for what a bench does not do.
+    pub max_calls_recommended: Option<usize>,
 }
+
+/// Of what a core carries, what it should be asked to carry: the rest is for calls that begin and end, tools, an
+/// operator's requests, and neighbours on the machine.
+const RECOMMENDED_PERCENT: usize = 80;
 
 #[derive(Serialize)]
 pub struct Machine {
@@ -43,6 +49,10 @@ pub struct Settings {
     pub tls: bool,
     pub group_ms: u32,
     pub recording: bool,
+    pub runtime: RuntimeShape,
+    pub blocked: u32,
+    pub refused: u32,
+    pub search: bool,
     pub answer_ms: u64,
     pub delta_ms: u64,
     pub faster_than_heard: u64,
@@ -84,6 +94,9 @@ pub struct Step {
     /// That had their stream at the end of the measured time, and that broke.
     pub streaming: usize,
     pub lost: usize,
+    /// That read nothing and are not measured; that were told that the line is busy.
+    pub blocked: usize,
+    pub refused: usize,
     pub measured_seconds: f64,
     /// Of the process under load: ms of CPU for each second of each call.
     pub cpu_ms_per_call_second: CpuCost,
@@ -151,6 +164,8 @@ pub(crate) struct Raw {
     pub live: u64,
     pub left: u64,
     pub streaming: usize,
+    pub blocked: usize,
+    pub refused: usize,
     pub lost: usize,
     pub left_open: usize,
     pub left_for_good: usize,
@@ -169,6 +184,8 @@ impl Step {
             calls,
             streaming: raw.streaming,
             lost: raw.lost,
+            blocked: raw.blocked,
+            refused: raw.refused,
             measured_seconds: round(raw.lasted, 3),
             cpu_ms_per_call_second: CpuCost {
                 user: a_call_second(raw.cpu.user),
@@ -211,9 +228,13 @@ impl Step {
     fn is_within(&self, limits: Limits) -> bool {
         let latencies = [self.uplink, self.first_frame];
         self.lost == 0
-            && self.streaming == self.calls
+            && self.holds_all()
             && latencies.iter().all(|spread| spread.is_some_and(|spread| spread.p99_ms < limits.latency_ms))
             && self.underruns_percent < limits.underruns_percent
+    }
+
+    fn holds_all(&self) -> bool {
+        self.streaming + self.blocked == self.calls
     }
 }
 
@@ -231,6 +252,10 @@ impl Report {
                 tls: args.tls,
                 group_ms: args.group_ms,
                 recording: args.recording,
+                runtime: args.runtime,
+                blocked: args.blocked,
+                refused: args.refused,
+                search: args.search,
                 answer_ms: load::ANSWER_MS,
                 delta_ms: load::DELTA_MS,
                 faster_than_heard: load::FASTER,
@@ -238,6 +263,7 @@ impl Report {
             },
             steps: Vec::new(),
             calls_within_limits: None,
+            max_calls_recommended: None,
         }
     }
 
@@ -259,13 +285,26 @@ impl Report {
 
     /// All steps are there.
     pub(crate) fn close(&mut self) {
-        let ours = self.steps.iter().filter(|step| step.target == Target::Patchcord);
-        self.calls_within_limits = ours.take_while(|step| step.within_limits).map(|step| step.calls).last();
+        // A search goes up and down.
+        let ours = || self.steps.iter().filter(|step| step.target == Target::Patchcord);
+        let too_many = ours().filter(|step| !step.within_limits).map(|step| step.calls).min();
+        let carried = ours().map(|step| step.calls).filter(|calls| too_many.is_none_or(|bad| *calls < bad));
+        self.calls_within_limits = carried.max();
+        self.max_calls_recommended = self.calls_within_limits.map(|calls| (calls * RECOMMENDED_PERCENT / 100).max(1));
+    }
+
+    pub(crate) fn last_is_within(&self) -> bool {
+        self.steps.last().is_some_and(|step| step.within_limits)
     }
 
     /// Whether no call was lost and none left anything open.
     pub(crate) fn is_sound(&self) -> bool {
-        self.steps.iter().all(|step| step.lost == 0 && step.streaming == step.calls && step.left_for_good == 0)
+        // A search has to come to where calls are lost.
+        let mut asked = self.steps.iter().filter(|step| !self.settings.search || step.within_limits);
+        asked.all(|step| {
+            let refused = if step.target == Target::Patchcord { self.settings.refused as usize } else { 0 };
+            step.lost == 0 && step.holds_all() && step.refused == refused && step.left_for_good == 0
+        })
     }
 
     /// At most 80 columns.
@@ -348,14 +387,28 @@ impl Report {
         let Limits { latency_ms, underruns_percent } = settings.limits;
         let limits = format!("p99 below {latency_ms} ms added, below {underruns_percent} % underruns");
         match self.calls_within_limits {
-            Some(calls) => writeln!(out, "{calls} calls on one core within limits: {limits}")?,
+            Some(calls) => {
+                writeln!(out, "{calls} calls on one core within limits: {limits}")?;
+                let recommended = self.max_calls_recommended.unwrap_or(calls);
+                writeln!(out, "max_calls = {recommended}, for each such core, leaves a fifth of it for the rest")?;
+            }
             None => writeln!(out, "no step within limits: {limits}")?,
+        }
+        for step in self.steps.iter().filter(|step| step.blocked + step.refused > 0) {
+            let Step { calls, blocked, refused, .. } = step;
+            writeln!(out, "{calls} calls: {blocked} read nothing; {refused} more were refused")?;
+        }
+        for step in &self.steps {
+            if let Some(truncation) = step.truncation {
+                let (count, worst) = (truncation.count, truncation.max_ms);
+                writeln!(out, "{} calls: of {count} truncations the worst was {worst:.1} ms off", step.calls)?;
+            }
         }
         for step in self.steps.iter().filter(|step| step.load_gave_out) {
             let CpuCost { total, .. } = step.cpu_ms_per_call_second;
             writeln!(
                 out,
-                "{} calls, {}: the load gave out first; by CPU alone one core carries {:.0}",
+                "{} calls, {}: the load gave out first; by CPU alone, {:.0} a core",
                 step.calls,
                 step.target.name(),
                 1e3 / total.max(0.001)

@@ -794,7 +794,7 @@ pub(super) const OWN: &[Setting<Agent>] = &[
 pub(super) const ELSEWHERE: &[(&str, &str, &str)] = &[
     (
         "PATCHCORD_LOG",
-        "`minimal` has decisions and warnings, `verbose` all that a call notes; or a tracing filter.",
+        "`minimal` has decisions and warnings, `verbose` all that a call notes; or levels of targets, as `warn,patchcord=debug`.",
         "`minimal`",
     ),
     ("DEBUG", "The old name: `1` is `minimal`, `0` is `verbose`.", "none"),

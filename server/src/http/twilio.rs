@@ -111,7 +111,7 @@ fn begin(app: &App, facts: CallFacts, agent: Agent, on_machine: OnMachine, form:
                 on_machine,
                 ears: app.ears.clone(),
             };
-            tokio::spawn(app.calls.clone().run(call, setup));
+            tokio::spawn(app.calls.clone().run(call, Box::new(setup)));
             Ok(twiml::answer(answer))
         }
     }

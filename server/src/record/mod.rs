@@ -1,6 +1,7 @@
 //! What a call leaves: a folder with its record, transcript, recording and trace.
 
 mod call_record;
+mod disk;
 mod recorder;
 mod timeline;
 mod trace;
@@ -14,6 +15,7 @@ use uuid::Uuid;
 
 pub use call_record::{CallFacts, CallRecord, CarrierRecording, RecordingStatus};
 pub(crate) use call_record::{direction_word, null_if_empty, rfc3339, rfc3339_or_null};
+pub(crate) use disk::Disk;
 pub use recorder::Recording;
 pub(crate) use recorder::{Recorded, Recorder};
 pub(crate) use trace::Tracer;

@@ -1,52 +1,38 @@
 //! Writes a call's recording as the call goes (C3).
 
-use std::io::{self, SeekFrom};
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::fs::File;
-use tokio::io::{AsyncSeekExt, AsyncWriteExt};
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
+use super::disk::{Disk, SWEEP_EVERY, Work};
 use super::timeline::{SETTLES_AFTER, Timeline};
 use super::voices::Voices;
 use super::wav;
 
-/// Between two writes.
-const WRITE_EVERY: Duration = Duration::from_millis(100);
-
 // C3: at most 500 ms late.
-const _: () = assert!(SETTLES_AFTER.as_millis() + WRITE_EVERY.as_millis() <= 500);
+const _: () = assert!(SETTLES_AFTER.as_millis() + SWEEP_EVERY.as_millis() <= 500);
 
-/// Events that may wait for a slow disk: some five seconds of a call. What is beyond is missing in the recording, and
-/// the record says so; the call goes on.
+/// Events, and bytes of audio, that may wait for a slow disk: some five seconds of a call. What is beyond is missing in
+/// the recording, and the log says so; the call goes on.
 const EVENTS_MAX: usize = 512;
+const AUDIO_MAX: usize = 96 * 1024;
 
-#[derive(Debug)]
-enum Event {
-    /// The carrier's stream began: time zero.
-    Started(Instant),
-    Caller {
-        at: Duration,
-        audio: Box<[u8]>,
-    },
-    Agent {
-        at: Duration,
-        audio: Box<[u8]>,
-    },
-    Cleared {
-        at: Duration,
-    },
-}
+/// Room that is kept from one sweep to the next, lest each of them allocate; what a slow disk took is given back.
+const EVENTS_KEPT: usize = 64;
+const AUDIO_KEPT: usize = 16 * 1024;
 
 /// The call's end of it. Nothing here waits; dropping it finishes the recording.
 pub(crate) struct Recorder {
-    events: mpsc::Sender<Event>,
-    /// Its end tells the writer that of the call: it does not wait for events, lest each frame wake it.
-    _ended: oneshot::Sender<()>,
+    said: Arc<Said>,
+    /// Tells when the stream began, until it has.
+    start: Option<oneshot::Sender<Instant>>,
+    disk: Disk,
     missed: u64,
 }
 
@@ -69,100 +55,207 @@ pub(crate) struct Recorded {
 }
 
 impl Recorder {
-    /// A recorder and the work of writing, which ends when the recorder is dropped. Nothing is written, and there is
-    /// no recording, if the stream never begins.
-    pub(crate) fn new(path: PathBuf) -> (Self, impl Future<Output = io::Result<Option<Recorded>>> + Send + 'static) {
-        let (events, inbox) = mpsc::channel(EVENTS_MAX);
-        let (_ended, ended) = oneshot::channel();
-        (Recorder { events, _ended, missed: 0 }, write(path, inbox, ended))
+    /// A recorder and what becomes of its recording, which is known when the recorder has been dropped. Nothing is written,
+    /// and there is no recording, if the stream never begins, or before this is awaited.
+    pub(crate) fn new(
+        path: PathBuf,
+        disk: &Disk,
+    ) -> (Self, impl Future<Output = io::Result<Option<Recorded>>> + Send + 'static) {
+        let said = Arc::new(Said::default());
+        let (start, started) = oneshot::channel();
+        let recorder = Recorder { said: said.clone(), start: Some(start), disk: disk.clone(), missed: 0 };
+        (recorder, write(path, said, started, disk.clone()))
     }
 
     pub(crate) fn started(&mut self, now: Instant) {
-        self.tell(Event::Started(now));
+        if let Some(start) = self.start.take() {
+            // Nobody may be there to write it, who has said why.
+            let _ = start.send(now);
+        }
     }
 
     pub(crate) fn caller(&mut self, at: Duration, audio: &[u8]) {
-        self.tell(Event::Caller { at, audio: audio.into() });
+        self.tell(Event::Caller { at, bytes: audio.len() }, audio);
     }
 
     pub(crate) fn agent(&mut self, at: Duration, audio: &[u8]) {
-        self.tell(Event::Agent { at, audio: audio.into() });
+        self.tell(Event::Agent { at, bytes: audio.len() }, audio);
     }
 
     pub(crate) fn cleared(&mut self, at: Duration) {
-        self.tell(Event::Cleared { at });
+        self.tell(Event::Cleared { at }, &[]);
     }
 
-    fn tell(&mut self, event: Event) {
-        // A writer that has ended has said why.
-        if let Err(TrySendError::Full(_)) = self.events.try_send(event) {
-            if self.missed == 0 {
-                tracing::warn!("the recording cannot keep up with the call: is the disk slow?");
-            }
-            self.missed += 1;
+    fn tell(&mut self, event: Event, audio: &[u8]) {
+        // Before the stream began nothing is said.
+        if self.start.is_some() || self.said.lock().add(event, audio) {
+            return;
         }
+        if self.missed == 0 {
+            tracing::warn!("the recording cannot keep up with the call: is the disk slow?");
+        }
+        self.missed += 1;
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.said.lock().ended = Some(Instant::now());
+        self.disk.hurry();
+    }
+}
+
+/// What was said since the last sweep. The lock is between one call and the writer, who holds it for a swap.
+#[derive(Default)]
+struct Said(Mutex<Events>);
+
+#[derive(Default)]
+struct Events {
+    events: Vec<Event>,
+    /// Of all events, one after the other.
+    audio: Vec<u8>,
+    /// When the call was over.
+    ended: Option<Instant>,
+    /// Nobody writes any more.
+    given_up: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Caller { at: Duration, bytes: usize },
+    Agent { at: Duration, bytes: usize },
+    Cleared { at: Duration },
+}
+
+impl Said {
+    fn lock(&self) -> MutexGuard<'_, Events> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Events {
+    /// Whether there was room. A writer that has given up has said why.
+    fn add(&mut self, event: Event, audio: &[u8]) -> bool {
+        if self.given_up {
+            return true;
+        }
+        if self.events.len() >= EVENTS_MAX || self.audio.len() + audio.len() > AUDIO_MAX {
+            return false;
+        }
+        self.events.push(event);
+        self.audio.extend_from_slice(audio);
+        true
+    }
+
+    fn clear(&mut self) {
+        self.events.clear();
+        self.events.shrink_to(EVENTS_KEPT);
+        self.audio.clear();
+        self.audio.shrink_to(AUDIO_KEPT);
     }
 }
 
 async fn write(
     path: PathBuf,
-    mut events: mpsc::Receiver<Event>,
-    mut ended: oneshot::Receiver<()>,
+    said: Arc<Said>,
+    started: oneshot::Receiver<Instant>,
+    disk: Disk,
 ) -> io::Result<Option<Recorded>> {
-    let origin = loop {
-        match events.recv().await {
-            Some(Event::Started(origin)) => break origin,
-            Some(_) => {}
-            None => return Ok(None),
-        }
-    };
-    let mut file = File::create(&path).await?;
-    file.write_all(&wav::unfinished_header()).await?;
-
-    let mut timeline = Timeline::default();
-    let mut voices = Voices::default();
-    let mut settled = Vec::new();
-    let mut next_write = origin + WRITE_EVERY;
-    loop {
-        let over = timeout_at(next_write, &mut ended).await.is_ok();
-        let now = Instant::now();
-        while let Ok(event) = events.try_recv() {
-            match event {
-                Event::Started(_) => {}
-                Event::Caller { at, audio } => timeline.caller(at, &audio),
-                Event::Agent { at, audio } => timeline.agent(at, &audio),
-                Event::Cleared { at } => timeline.cleared(at),
-            }
-        }
-        if over {
-            break;
-        }
-        timeline.settle(now - origin, &mut settled);
-        voices.hear(&settled);
-        append(&mut file, &mut settled).await?;
-        next_write = now + WRITE_EVERY;
-    }
-    timeline.finish(origin.elapsed(), &mut settled);
-    voices.hear(&settled);
-    append(&mut file, &mut settled).await?;
-
-    file.seek(SeekFrom::Start(0)).await?;
-    file.write_all(&wav::finished_header(timeline.bytes())).await?;
-    file.flush().await?;
-    let recording = Recording {
-        file: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-        duration_ms: timeline.duration().as_millis() as u64,
-        unplaced_ms: timeline.unplaced().as_millis() as u64,
-    };
-    Ok(Some(Recorded { recording, voice_to_voice: voices.answers() }))
+    let Ok(origin) = started.await else { return Ok(None) };
+    let (done, outcome) = oneshot::channel();
+    let (timeline, voices) = (Timeline::default(), Voices::default());
+    let (swept, settled) = (Events::default(), Vec::new());
+    disk.take(Writing { path, origin, said, swept, file: None, timeline, voices, settled, done: Some(done) });
+    outcome.await.unwrap_or_else(|_| Err(io::Error::other("its writer failed"))).map(Some)
 }
 
-async fn append(file: &mut File, audio: &mut Vec<u8>) -> io::Result<()> {
-    file.write_all(audio).await?;
-    // Until then it lies in a buffer of ours, which a crash would take along.
-    file.flush().await?;
-    audio.clear();
-    Ok(())
+/// A recording in the making.
+struct Writing {
+    path: PathBuf,
+    /// When the carrier's stream began: time zero.
+    origin: Instant,
+    said: Arc<Said>,
+    /// What was said until this sweep; its room is that of the next.
+    swept: Events,
+    file: Option<File>,
+    timeline: Timeline,
+    voices: Voices,
+    settled: Vec<u8>,
+    done: Option<oneshot::Sender<io::Result<Recorded>>>,
+}
+
+impl Work for Writing {
+    fn go_on(&mut self, now: Instant) -> bool {
+        let outcome = match self.write(now) {
+            Ok(None) => return true,
+            Ok(Some(recorded)) => Ok(recorded),
+            Err(error) => {
+                *self.said.lock() = Events { given_up: true, ..Events::default() };
+                Err(error)
+            }
+        };
+        if let Some(done) = self.done.take() {
+            // Whoever waited may have lost patience.
+            let _ = done.send(outcome);
+        }
+        false
+    }
+}
+
+impl Writing {
+    /// What it came to, when the call is over.
+    fn write(&mut self, now: Instant) -> io::Result<Option<Recorded>> {
+        std::mem::swap(&mut self.swept, &mut *self.said.lock());
+        let ended = self.swept.ended;
+        self.place();
+        match ended {
+            None => self.timeline.settle(now.saturating_duration_since(self.origin), &mut self.settled),
+            Some(ended) => self.timeline.finish(ended.saturating_duration_since(self.origin), &mut self.settled),
+        }
+        self.voices.hear(&self.settled);
+        // Without a buffer of ours, which a crash would take along.
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => {
+                let mut file = File::create(&self.path)?;
+                file.write_all(&wav::unfinished_header())?;
+                file
+            }
+        };
+        if !self.settled.is_empty() {
+            file.write_all(&self.settled)?;
+            self.settled.clear();
+        }
+        if ended.is_none() {
+            self.file = Some(file);
+            return Ok(None);
+        }
+        file.seek(SeekFrom::Start(0))?;
+        file.write_all(&wav::finished_header(self.timeline.bytes()))?;
+        let recording = Recording {
+            file: self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            duration_ms: self.timeline.duration().as_millis() as u64,
+            unplaced_ms: self.timeline.unplaced().as_millis() as u64,
+        };
+        Ok(Some(Recorded { recording, voice_to_voice: std::mem::take(&mut self.voices).answers() }))
+    }
+
+    fn place(&mut self) {
+        let mut audio = self.swept.audio.as_slice();
+        let mut next = |bytes| {
+            let (this, rest) = audio.split_at(bytes);
+            audio = rest;
+            this
+        };
+        for event in &self.swept.events {
+            match *event {
+                Event::Caller { at, bytes } => self.timeline.caller(at, next(bytes)),
+                Event::Agent { at, bytes } => self.timeline.agent(at, next(bytes)),
+                Event::Cleared { at } => self.timeline.cleared(at),
+            }
+        }
+        self.swept.clear();
+    }
 }
 
 #[cfg(test)]
@@ -173,7 +266,7 @@ mod tests {
     async fn it_is_written_while_the_call_goes_on() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("recording.wav");
-        let (mut recorder, work) = Recorder::new(path.clone());
+        let (mut recorder, work) = Recorder::new(path.clone(), &Disk::default());
         let work = tokio::spawn(work);
         recorder.started(Instant::now());
         for frame in 0..100 {
@@ -202,9 +295,38 @@ mod tests {
     async fn a_call_without_media_leaves_no_recording() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("recording.wav");
-        let (recorder, work) = Recorder::new(path.clone());
+        let (recorder, work) = Recorder::new(path.clone(), &Disk::default());
         drop(recorder);
         assert_eq!(work.await.unwrap(), None);
         assert!(!path.exists());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_takes_nothing_costs_neither_the_call_nor_its_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut recorder, work) = Recorder::new(folder.path().join("recording.wav"), &Disk::default());
+        recorder.started(Instant::now());
+        // Nobody sweeps: as long as this is not awaited, nothing is written.
+        for frame in 0..2_000_u64 {
+            recorder.caller(Duration::from_millis(frame * 20), &[1; 160]);
+        }
+        assert_eq!(recorder.missed, 2_000 - EVENTS_MAX as u64);
+        recorder.caller(Duration::ZERO, &[1; AUDIO_MAX]);
+        assert_eq!(recorder.said.lock().audio.len(), EVENTS_MAX * 160);
+        drop(work);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_cannot_be_written_ends_the_recording_and_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut recorder, work) = Recorder::new(folder.path().join("missing").join("recording.wav"), &Disk::default());
+        let work = tokio::spawn(work);
+        recorder.started(Instant::now());
+        recorder.caller(Duration::ZERO, &[1; 160]);
+        assert_eq!(work.await.unwrap().unwrap_err().kind(), io::ErrorKind::NotFound);
+        for frame in 0..2_000_u64 {
+            recorder.caller(Duration::from_millis(frame * 20), &[1; 160]);
+        }
+        assert_eq!((recorder.missed, recorder.said.lock().events.len()), (0, 0));
     }
 }

@@ -1,72 +1,139 @@
 //! Writes a call's trace (N11).
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::io::AsyncWriteExt;
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
-/// Lines are handed over in lots of this size: some two seconds of a call. A lot is handed over early when the call
-/// ends, by whatever way.
+use super::disk::{Disk, Work};
+
+/// Lines are written in lots of this size: some two seconds of a call. A lot is written early when the call ends, by
+/// whatever way.
 const LOT: usize = 16 * 1024;
 
-/// Lots that may wait for a slow disk. Beyond, the trace ends: one with a hole would replay into something else.
-const LOTS_MAX: usize = 16;
+/// What may wait for a slow disk. Beyond, the trace ends: one with a hole would replay into something else.
+const WAITING_MAX: usize = 16 * LOT;
 
 /// The call's end of it. Nothing here waits; dropping it finishes the trace.
 pub(crate) struct Tracer {
-    lots: Option<mpsc::Sender<String>>,
-    lot: String,
+    lines: Arc<Lines>,
+    /// Tells that there is something to be written, until there is.
+    start: Option<oneshot::Sender<()>>,
+    disk: Disk,
 }
 
 impl Tracer {
-    /// A tracer and the work of writing, which ends when the tracer is dropped, and tells whether there is a trace.
-    pub(crate) fn new(path: PathBuf) -> (Self, impl Future<Output = io::Result<bool>> + Send + 'static) {
-        let (lots, inbox) = mpsc::channel(LOTS_MAX);
-        (Tracer { lots: Some(lots), lot: String::new() }, write(path, inbox))
+    /// A tracer and whether there is a trace, which is known when the tracer has been dropped. Nothing is written before
+    /// this is awaited.
+    pub(crate) fn new(path: PathBuf, disk: &Disk) -> (Self, impl Future<Output = io::Result<bool>> + Send + 'static) {
+        let lines = Arc::new(Lines::default());
+        let (start, started) = oneshot::channel();
+        let tracer = Tracer { lines: lines.clone(), start: Some(start), disk: disk.clone() };
+        (tracer, write(path, lines, started, disk.clone()))
     }
 
     pub(crate) fn line(&mut self, line: &str) {
-        if self.lots.is_none() {
+        if let Some(start) = self.start.take() {
+            // Nobody may be there to write it, who has said why.
+            let _ = start.send(());
+        }
+        let mut waiting = self.lines.lock();
+        if waiting.over {
             return;
         }
-        self.lot.push_str(line);
-        if self.lot.len() >= LOT {
-            self.hand_over();
+        if waiting.text.len() + line.len() > WAITING_MAX {
+            waiting.over = true;
+            drop(waiting);
+            return tracing::warn!("the trace ends early: is the disk slow?");
         }
-    }
-
-    fn hand_over(&mut self) {
-        let Some(lots) = &self.lots else { return };
-        match lots.try_send(std::mem::take(&mut self.lot)) {
-            Ok(()) => return,
-            Err(TrySendError::Full(_)) => tracing::warn!("the trace ends early: is the disk slow?"),
-            // The writer has said why.
-            Err(TrySendError::Closed(_)) => {}
-        }
-        self.lots = None;
+        waiting.text.push_str(line);
     }
 }
 
 impl Drop for Tracer {
     fn drop(&mut self) {
-        if !self.lot.is_empty() {
-            self.hand_over();
-        }
+        self.lines.lock().over = true;
+        self.disk.hurry();
     }
 }
 
-async fn write(path: PathBuf, mut lots: mpsc::Receiver<String>) -> io::Result<bool> {
-    let Some(mut lot) = lots.recv().await else { return Ok(false) };
-    let mut file = tokio::fs::File::create(&path).await?;
-    loop {
-        file.write_all(lot.as_bytes()).await?;
-        file.flush().await?;
-        match lots.recv().await {
-            Some(next) => lot = next,
-            None => return Ok(true),
+/// What is not written yet. The lock is between one call and the writer, who holds it for a swap.
+#[derive(Default)]
+struct Lines(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    text: String,
+    /// There will be no more.
+    over: bool,
+}
+
+impl Lines {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn write(path: PathBuf, lines: Arc<Lines>, started: oneshot::Receiver<()>, disk: Disk) -> io::Result<bool> {
+    if started.await.is_err() {
+        return Ok(false);
+    }
+    let (done, outcome) = oneshot::channel();
+    disk.take(Writing { path, lines, lot: String::new(), file: None, done: Some(done) });
+    outcome.await.unwrap_or_else(|_| Err(io::Error::other("its writer failed"))).map(|()| true)
+}
+
+/// A trace in the making.
+struct Writing {
+    path: PathBuf,
+    lines: Arc<Lines>,
+    /// What is being written; its room is that of the next lot.
+    lot: String,
+    file: Option<File>,
+    done: Option<oneshot::Sender<io::Result<()>>>,
+}
+
+impl Work for Writing {
+    fn go_on(&mut self, _: Instant) -> bool {
+        let outcome = match self.write() {
+            Ok(false) => return true,
+            Ok(true) => Ok(()),
+            Err(error) => {
+                *self.lines.lock() = Waiting { over: true, ..Waiting::default() };
+                Err(error)
+            }
+        };
+        if let Some(done) = self.done.take() {
+            // Whoever waited may have lost patience.
+            let _ = done.send(outcome);
         }
+        false
+    }
+}
+
+impl Writing {
+    /// Whether that was all.
+    fn write(&mut self) -> io::Result<bool> {
+        let over = {
+            let mut waiting = self.lines.lock();
+            if waiting.text.len() < LOT && !waiting.over {
+                return Ok(false);
+            }
+            std::mem::swap(&mut self.lot, &mut waiting.text);
+            waiting.over
+        };
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(File::create(&self.path)?),
+        };
+        file.write_all(self.lot.as_bytes())?;
+        self.lot.clear();
+        // What a slow disk took is given back.
+        self.lot.shrink_to(2 * LOT);
+        Ok(over)
     }
 }
 
@@ -78,11 +145,37 @@ mod tests {
     async fn the_last_lines_are_written_too() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("call.trace");
-        let (mut tracer, work) = Tracer::new(path.clone());
+        let (mut tracer, work) = Tracer::new(path.clone(), &Disk::default());
         tracer.line("one\n");
         tracer.line("two\n");
         drop(tracer);
         assert!(work.await.unwrap());
         assert_eq!(std::fs::read_to_string(path).unwrap(), "one\ntwo\n");
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_not_traced_leaves_no_trace() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("call.trace");
+        let (tracer, work) = Tracer::new(path.clone(), &Disk::default());
+        drop(tracer);
+        assert!(!work.await.unwrap());
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_trace_that_the_disk_cannot_keep_up_with_ends_without_a_hole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("call.trace");
+        let (mut tracer, work) = Tracer::new(path.clone(), &Disk::default());
+        let line = format!("{}\n", "x".repeat(1_023));
+        // As long as this is not awaited, nothing is written.
+        for _ in 0..2 * WAITING_MAX / line.len() {
+            tracer.line(&line);
+        }
+        tracer.line("short\n");
+        drop(tracer);
+        assert!(work.await.unwrap());
+        assert_eq!(std::fs::read_to_string(path).unwrap(), line.repeat(WAITING_MAX / line.len()));
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use sim::model::Behaviour;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
 
 use crate::common::Stage;
 use crate::{FROM, SECRET_WORDS, TO, conversation, talker};
@@ -19,8 +20,8 @@ impl Kept {
     pub fn keep(mode: &str) -> (Kept, DefaultGuard) {
         let kept = Kept::default();
         let filter = patchcord::log::filter(&|name| (name == "PATCHCORD_LOG").then(|| mode.to_owned())).unwrap();
-        let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(kept.clone()).with_ansi(false);
-        (kept, tracing::subscriber::set_default(subscriber.finish()))
+        let lines = tracing_subscriber::fmt::layer().with_writer(kept.clone()).with_ansi(false);
+        (kept, tracing::subscriber::set_default(tracing_subscriber::registry().with(filter).with(lines)))
     }
 
     pub fn text(&self) -> String {

@@ -40,6 +40,8 @@ pub(super) struct Caller {
     pub cleared: Option<(u16, u64)>,
     /// Given so far by the model.
     pub utterances: u16,
+    /// It reads nothing from the moment on at which it was told so.
+    blocked: bool,
 }
 
 enum Line {
@@ -99,6 +101,21 @@ impl Caller {
             speech_told: None,
             cleared: None,
             utterances: 0,
+            blocked: false,
+        }
+    }
+
+    /// Whether it reads nothing, and is not among those that are measured.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    /// From now on nothing is read of what it is sent, while it goes on talking.
+    pub(super) fn block(&mut self) -> io::Result<()> {
+        self.blocked = true;
+        match &mut self.line {
+            Line::Streaming(socket) => socket.stop_reading(),
+            Line::Idle | Line::Announcing(_) | Line::Joining(_) | Line::Leaving { .. } | Line::Ended => Ok(()),
         }
     }
 
@@ -154,15 +171,23 @@ impl Caller {
         let open = match &mut self.line {
             Line::Announcing(socket) | Line::Joining(socket) | Line::Streaming(socket) => {
                 socket.flush()?;
+                if self.blocked {
+                    return Ok(());
+                }
                 socket.fill(&mut shared.scratch)?
             }
             Line::Leaving { .. } | Line::Idle | Line::Ended => false,
         };
         match &mut self.line {
-            Line::Announcing(socket) => {
-                let Some(path) = stream_path(&socket.unread)? else { return still(open) };
-                self.join(target, &path, shared)
-            }
+            Line::Announcing(socket) => match answer(&socket.unread)? {
+                None => still(open),
+                Some(Answer::Stream(path)) => self.join(target, &path, shared),
+                Some(Answer::Busy) => {
+                    self.line = Line::Ended;
+                    shared.refused += 1;
+                    Ok(())
+                }
+            },
             Line::Joining(socket) => {
                 let Some((head, end)) = frame::whole_head(&socket.unread) else { return still(open) };
                 if !head.starts_with("HTTP/1.1 101") {
@@ -387,6 +412,9 @@ impl Caller {
     /// Hangs up in the middle of whatever is going on: the stream is stopped, and the webhook told what became of the call.
     pub(super) fn hang_up(&mut self, target: SocketAddr, door: Door, shared: &mut Shared) -> io::Result<()> {
         let Line::Streaming(mut socket) = std::mem::replace(&mut self.line, Line::Ended) else { return Ok(()) };
+        if self.blocked {
+            socket.read_again()?;
+        }
         let stop = format!(
             r#"{{"event":"stop","sequenceNumber":"{}","streamSid":"{}","stop":{{"accountSid":"AC{:032x}","callSid":"{}"}}}}"#,
             self.sequence + 1,
@@ -445,8 +473,17 @@ fn still(open: bool) -> io::Result<()> {
     if open { Ok(()) } else { Err(io::Error::other("it ended the connection")) }
 }
 
-/// The path of the stream in the webhook's answer; `None` while that is not whole.
-fn stream_path(answer: &[u8]) -> io::Result<Option<String>> {
+/// What a webhook is answered with.
+#[derive(PartialEq, Eq, Debug)]
+enum Answer {
+    /// The path of the stream.
+    Stream(String),
+    /// As many calls as are admitted go on.
+    Busy,
+}
+
+/// The webhook's answer; `None` while that is not whole.
+fn answer(answer: &[u8]) -> io::Result<Option<Answer>> {
     let Some((head, end)) = frame::whole_head(answer) else { return Ok(None) };
     let body = String::from_utf8_lossy(&answer[end..]);
     let length: usize = frame::header(head, "content-length").and_then(|len| len.parse().ok()).unwrap_or(0);
@@ -455,7 +492,8 @@ fn stream_path(answer: &[u8]) -> io::Result<Option<String>> {
     }
     let path = body.split_once("<Stream url=\"ws://").and_then(|(_, url)| url.split_once('/'));
     match path.and_then(|(_, path)| path.split_once('"')) {
-        Some((path, _)) => Ok(Some(format!("/{path}"))),
+        Some((path, _)) => Ok(Some(Answer::Stream(format!("/{path}")))),
+        None if body.contains("<Reject") => Ok(Some(Answer::Busy)),
         None => Err(io::Error::other(format!("no stream: {}", head.lines().next().unwrap_or_default()))),
     }
 }
@@ -498,10 +536,13 @@ mod tests {
     #[test]
     fn the_stream_is_where_the_answer_says() {
         let body = r#"<Response><Connect><Stream url="ws://h:1/twilio/media/abc" x=""/></Connect></Response>"#;
-        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-        assert_eq!(stream_path(answer.as_bytes()).unwrap().as_deref(), Some("/twilio/media/abc"));
-        assert_eq!(stream_path(&answer.as_bytes()[..answer.len() - 1]).unwrap(), None);
-        assert!(stream_path(b"HTTP/1.1 503 Busy\r\n\r\n").is_err());
+        let answered = |body: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let stream = answered(body);
+        assert_eq!(answer(stream.as_bytes()).unwrap(), Some(Answer::Stream("/twilio/media/abc".to_owned())));
+        assert_eq!(answer(&stream.as_bytes()[..stream.len() - 1]).unwrap(), None);
+        let busy = answered(r#"<Response><Reject reason="busy"/></Response>"#);
+        assert_eq!(answer(busy.as_bytes()).unwrap(), Some(Answer::Busy));
+        assert!(answer(b"HTTP/1.1 503 Busy\r\n\r\n").is_err());
     }
 
     #[test]

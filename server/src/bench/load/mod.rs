@@ -93,6 +93,7 @@ struct Shared {
     measured: Measured,
     problems: Vec<String>,
     lost: usize,
+    refused: usize,
     /// Buffers to be used again.
     scratch: Box<[u8]>,
     text: Vec<u8>,
@@ -146,6 +147,7 @@ impl Load {
             measured: Measured::default(),
             problems: Vec::new(),
             lost: 0,
+            refused: 0,
             scratch: vec![0; 64 * 1024].into(),
             text: Vec::new(),
             utf8: String::new(),
@@ -257,6 +259,10 @@ impl Load {
         let Some(caller) = self.callers.get_mut(usize::from(call)) else { return };
         if let Err(error) = act(caller, self.target, &mut self.shared) {
             let stage = caller.lose();
+            // Whoever reads nothing is given up, sooner or later.
+            if caller.is_blocked() {
+                return;
+            }
             self.shared.lost += 1;
             self.shared.problem(format!("call {call} was lost, {stage}: {error}"));
         }
@@ -296,8 +302,19 @@ impl Load {
         }
     }
 
+    /// The last so many callers read nothing from now on.
+    pub(crate) fn block(&mut self, calls: usize) -> io::Result<()> {
+        self.callers.iter_mut().rev().take(calls).try_for_each(Caller::block)
+    }
+
+    /// Callers that are talking, without those that read nothing.
     pub(crate) fn streaming(&self) -> usize {
-        self.callers.iter().filter(|caller| caller.is_streaming()).count()
+        self.callers.iter().filter(|caller| caller.is_streaming() && !caller.is_blocked()).count()
+    }
+
+    /// Callers that were told that the line is busy.
+    pub(crate) fn refused(&self) -> usize {
+        self.shared.refused
     }
 
     /// Callers that are not through, and sessions that are open.

@@ -21,7 +21,12 @@ pub(super) struct Socket {
     unsent: Vec<u8>,
     /// The system is asked to tell when there is room.
     waits_for_room: bool,
+    /// It is asked to tell when there is something to read.
+    reads: bool,
 }
+
+/// What the system keeps, at least, of what is not read: the rest waits at the peer.
+const UNREAD_MIN: usize = 4 * 1024;
 
 impl Socket {
     /// `token` is what the system calls it when it has something to say.
@@ -38,7 +43,16 @@ impl Socket {
             tls.set_buffer_limit(Some(UNSENT_MAX));
             Box::new(tls)
         });
-        Ok(Socket { stream, tls, epoll, token, unread: Vec::new(), unsent: Vec::new(), waits_for_room: false })
+        Ok(Socket {
+            stream,
+            tls,
+            epoll,
+            token,
+            unread: Vec::new(),
+            unsent: Vec::new(),
+            waits_for_room: false,
+            reads: true,
+        })
     }
 
     /// Takes in what has come. Whether the peer may still have more to say.
@@ -116,12 +130,30 @@ impl Socket {
         self.ask_for_room(!all_sent)
     }
 
+    /// What comes from now on is left to lie, and fills the peer's buffers.
+    pub(super) fn stop_reading(&mut self) -> io::Result<()> {
+        rustix::net::sockopt::set_socket_recv_buffer_size(&self.stream, UNREAD_MIN)?;
+        self.reads = false;
+        self.ask()
+    }
+
+    pub(super) fn read_again(&mut self) -> io::Result<()> {
+        self.reads = true;
+        self.ask()
+    }
+
     fn ask_for_room(&mut self, wanted: bool) -> io::Result<()> {
         if self.waits_for_room != wanted {
             self.waits_for_room = wanted;
-            let flags = if wanted { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
-            epoll::modify(&*self.epoll, &self.stream, EventData::new_u64(self.token), flags)?;
+            self.ask()?;
         }
         Ok(())
+    }
+
+    fn ask(&self) -> io::Result<()> {
+        let mut flags = EventFlags::empty();
+        flags.set(EventFlags::IN, self.reads);
+        flags.set(EventFlags::OUT, self.waits_for_room);
+        Ok(epoll::modify(&*self.epoll, &self.stream, EventData::new_u64(self.token), flags)?)
     }
 }
