@@ -121,7 +121,7 @@ fn twiml(bytes: &[u8]) {
 
     let document = instead(&Answer::Dial(one.clone()));
     let tree = roxmltree::Document::parse(&document).unwrap_or_else(|error| panic!("{error}: {document}"));
-    let innermost = tree.descendants().filter(roxmltree::Node::is_element).next_back().expect("an element");
+    let innermost = tree.descendants().rfind(roxmltree::Node::is_element).expect("an element");
     assert_eq!(innermost.text().unwrap_or_default(), writable(&one));
 }
 
