@@ -265,11 +265,13 @@ impl Scene {
 
     /// Where in what was kept each frame began, and how many bytes of it it was.
     pub fn spans(&self) -> Vec<(u64, u64)> {
-        let frames = self.log.iter().filter_map(|(_, output)| match output {
-            Output::SendAudio { span, .. } => Some((span.start, u64::from(span.len))),
-            _ => None,
-        });
-        frames.collect()
+        let mut spans = Vec::new();
+        for (_, output) in &self.log {
+            if let Output::SendAudio { span, .. } = output {
+                spans.push((span.start, u64::from(span.len)));
+            }
+        }
+        spans
     }
 
     /// The marks sent so far, oldest first.

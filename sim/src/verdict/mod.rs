@@ -207,7 +207,7 @@ fn judge_end(plan: &Plan, world: &World, line: &Line, doubt: &Doubt, ended: EndR
                 || plan.stream.stop_without_close
                 // A carrier that said nothing for so long.
                 || plan.stream.media_gaps.iter().any(|gap| gap.end - gap.start + doubt.all >= plan.config.carrier_silence_max)
-                || doubt.all >= plan.config.carrier_silence_max
+                || doubt.all >= plan.config.carrier_silence_max.min(plan.config.stream_lost_grace)
         }
         EndReason::NeverStarted => {
             faults.no_stream
@@ -234,13 +234,16 @@ fn judge_end(plan: &Plan, world: &World, line: &Line, doubt: &Doubt, ended: EndR
         return broken("L10", at, format!("ended as {ended:?}, and nobody did that"));
     }
 
-    // Hung up while the agent could still be heard.
+    // Hung up while the agent could still be heard. Whose clock leapt takes what lay at the carrier for played, and if no
+    // mark returns never learns better.
+    let leapt = faults.leaps.iter().any(|(when, _)| *when <= at);
+    let unknown = if leapt { plan.config.lead.max(frame_group(plan)) * (1 + faults.leaps.len() as u32) } else { ms(0) };
     let goodbye = matches!(ended, EndReason::Goodbye | EndReason::Silence | EndReason::ModelFailed);
     let limit = noted(|note| matches!(note, Note::GoodbyeDone { .. }));
     if let Some(cut) = world.cut_by_hang_up
         && (goodbye || (ended == EndReason::MaxDuration && limit))
         // The silence that fills up the last frame does not count; what is cleared anyway does not either.
-        && cut > doubt.there + ms(20)
+        && cut > doubt.there + ms(20) + unknown
         && !noted(|note| matches!(note, Note::HangingUp { attempt: 2.., .. }))
         && !interrupted_before(world, doubt)
     {

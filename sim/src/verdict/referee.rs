@@ -448,6 +448,7 @@ impl<'a> Referee<'a> {
                 if name == "GoodbyeDone"
                     && !self.goodbye_pending
                     && !words.contains("Unspoken")
+                    && self.plan.config.turns == Turns::Client
                     && self.plan.behaviours().all(|behaviour| behaviour.spontaneous.is_empty()) =>
             {
                 return broken("H2", now, "a goodbye was carried out that was not pending");
