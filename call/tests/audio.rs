@@ -211,6 +211,13 @@ fn a3_frames_after_the_first_may_be_grouped() {
     for (at, _) in scene.frames() {
         assert!(at <= 1_020, "the whole lead is used: {:?}", scene.frames());
     }
+    // What is left at the end may be less than a group.
+    let mut scene = answering(CallConfig { group_frames: 3, ..config() });
+    scene.when(1.0, audio_bytes(R1, A1, 160 * 6));
+    scene.when(1.0, done(R1));
+    scene.until(2.0);
+    let lengths: Vec<u64> = scene.frames().iter().map(|(_, length)| *length).collect();
+    assert_eq!(lengths, [20, 60, 40]);
 }
 
 /// Breaks when a tail of less than a frame waits for more although its item ended.

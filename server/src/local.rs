@@ -1,7 +1,7 @@
 //! The embedded model: its weights (`patchcord models`), its server alone (`patchcord realtime`), and beside the product's
 //! own server, which reaches it as it would any other model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -249,6 +249,8 @@ pub(crate) fn missing(config: &Config) -> Option<PathBuf> {
 /// The embedded model beside a server. It ends with this.
 pub(crate) struct Local {
     account: OpenAi,
+    /// Those that it can serve: without weights, those whose flow is a menu.
+    agents: BTreeSet<String>,
     serving: JoinHandle<()>,
 }
 
@@ -268,18 +270,20 @@ impl Local {
             let flow = agent.model.flow.as_deref().map_or_else(|| Ok(Arc::new(Flow::default())), read_flow);
             flow.map(|flow| (agent.name.clone(), flow)).with_context(|| format!("agent `{}`", agent.name))
         };
-        let flows = agents.iter().map(flow).collect::<Result<_>>()?;
+        let flows: BTreeMap<String, Arc<Flow>> = agents.iter().map(flow).collect::<Result<_>>()?;
         let folder = folder_of(config);
         let names: Vec<&str> = agents.iter().map(|agent| agent.name.as_str()).collect();
         let names = names.join(", ");
         let weights = match Weights::open(&folder) {
             Ok(weights) => Some(weights),
             Err(error @ ::voice::Error::Missing(_)) => {
-                tracing::error!(%error, agents = names, "without weights these agents hear and say nothing: they serve keys and recordings only");
+                tracing::error!(%error, agents = names, "without weights these agents hear and say nothing: they serve the keys and recordings of their flows, or are busy if there are none");
                 None
             }
             Err(error) => return Err(error.into()),
         };
+        let served = flows.iter().filter(|(_, flow)| weights.is_some() || flow.is_menu());
+        let served = served.map(|(name, _)| name.clone()).collect();
         let without_key = config.openai.key.is_none();
         tracing::info!(
             agents = names,
@@ -306,12 +310,12 @@ impl Local {
                 tracing::error!(%error, "the embedded model is gone");
             }
         });
-        Ok(Some(Local { account, serving }))
+        Ok(Some(Local { account, agents: served, serving }))
     }
 
-    /// How it is reached; the model's name is the agent's.
-    pub(crate) fn account(&self) -> &OpenAi {
-        &self.account
+    /// How it is reached for this agent, whose name is the model's; `None`: it has nothing to say there.
+    pub(crate) fn account(&self, agent: &Agent) -> Option<&OpenAi> {
+        self.agents.contains(&agent.name).then_some(&self.account)
     }
 }
 

@@ -316,7 +316,7 @@ fn wav(coding: u16, rate: u32, data: &[u8]) -> Vec<u8> {
 #[test]
 fn n12_every_setting_of_an_agent_does_something_and_every_limit_of_a_call_is_one() {
     /// What is no number, and something other than its default.
-    const OTHERS: [(&str, &str); 25] = [
+    const OTHERS: [(&str, &str); 33] = [
         ("instructions", "\"Be brief.\""),
         ("greeting", "\"Hello.\""),
         ("protect_greeting", "{ first_ms = 700 }"),
@@ -339,6 +339,14 @@ fn n12_every_setting_of_an_agent_does_something_and_every_limit_of_a_call_is_one
         ("vad", "\"semantic\""),
         ("vad_threshold", "0.75"),
         ("vad_eagerness", "\"high\"\nvad = \"semantic\""),
+        ("simple_mode", "false"),
+        ("local_ears", "true\nsimple_mode = false"),
+        ("echo_gate", "false"),
+        ("ears_threshold", "0.25"),
+        ("audio_guard", "true\nsimple_mode = false"),
+        ("music_mode", "true\nlocal_ears = true\nsimple_mode = false"),
+        ("noise_gate_min_frames", "3\nsimple_mode = false"),
+        ("noise_gate_dbfs", "-60"),
         ("clips.filler", ""),
         ("clips.apology", ""),
         ("default", ""),

@@ -4,7 +4,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use sim::fuzz::{CALL, Mutator, TARGETS, Target, corpus};
+use sim::fuzz::{self, Mutator, TARGETS, Target, corpus};
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
@@ -64,7 +64,7 @@ fn r9_session() {
 fn call() {
     let mut mutator = Mutator::new(setting("FUZZ_SEED", 1));
     for _ in 0..setting("FUZZ_RUNS", 5_000) {
-        feed("call", CALL, &mutator.noise(1_200));
+        feed("call", fuzz::call, &mutator.noise(1_200));
     }
 }
 

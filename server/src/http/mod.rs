@@ -73,7 +73,7 @@ impl App {
         match agent.model.provider {
             Provider::OpenAi => Some((&self.config.openai, &agent.model.name)),
             #[cfg(feature = "voice")]
-            Provider::Local => self.local.as_ref().map(|local| (local.account(), agent.name.as_str())),
+            Provider::Local => Some((self.local.as_ref()?.account(agent)?, agent.name.as_str())),
             #[cfg(not(feature = "voice"))]
             Provider::Local => None,
         }

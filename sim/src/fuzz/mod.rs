@@ -2,7 +2,7 @@
 //! somebody else's.
 //!
 //! A target is a plain function of bytes, so that any fuzzer can drive it. `cargo test` drives each with its corpus and
-//! with so many mutations of it (`sim/tests/fuzz.rs`).
+//! with so many mutations of it (`sim/tests/fuzz.rs`); `scripts/fuzz` has libFuzzer drive them, which looks where it gets.
 
 mod corpus;
 mod mutate;
@@ -11,19 +11,18 @@ mod session;
 
 pub use corpus::corpus;
 pub use mutate::Mutator;
+pub use peers::{from_carrier, from_model, to_carrier, to_model};
+pub use session::{call, session, trace};
 
 /// A function that panics if something is wrong.
 pub type Target = fn(&[u8]);
 
 /// All targets. The name is that of the corpus's folder.
 pub const TARGETS: [(&str, Target); 6] = [
-    ("from-carrier", peers::from_carrier),
-    ("to-carrier", peers::to_carrier),
-    ("from-model", peers::from_model),
-    ("to-model", peers::to_model),
-    ("trace", session::trace),
-    ("session", session::session),
+    ("from-carrier", from_carrier),
+    ("to-carrier", to_carrier),
+    ("from-model", from_model),
+    ("to-model", to_model),
+    ("trace", trace),
+    ("session", session),
 ];
-
-/// The core under arbitrary inputs. Its bytes are no text, so it has no corpus.
-pub const CALL: Target = session::call;

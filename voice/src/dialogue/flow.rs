@@ -148,6 +148,11 @@ fn dropped() -> String {
 }
 
 impl Flow {
+    /// Whether there is something in it for a caller who can be neither heard nor spoken to: keys to press, or recordings.
+    pub fn is_menu(&self) -> bool {
+        !self.clips.is_empty() || self.intents.iter().any(|intent| intent.keys.is_some())
+    }
+
     /// Reads a flow.
     ///
     /// # Errors
