@@ -860,3 +860,16 @@ fn b6_a_cancelled_request_that_is_rejected_frees_the_slot() {
     assert_eq!(scene.times_of("create"), [1.0, 1.5]);
     scene.not_noted("ModelComplained");
 }
+
+/// Breaks when a text that does not wait interrupts again what it has interrupted already.
+#[test]
+fn r3_a_forced_text_interrupts_once() {
+    let mut scene = Scene::ready(config());
+    scene.when(1.0, committed(I1));
+    scene.when(1.1, created(R1, Q2));
+    scene.when(1.2, say_now("Please hold the line."));
+    scene.when(1.3, caller_audio(0));
+    scene.when(1.4, caller_audio(20));
+    assert_eq!(scene.times_noted("Interrupted"), 1);
+    assert_eq!(scene.times_of("cancel r1").len(), 1);
+}

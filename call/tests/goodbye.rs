@@ -604,6 +604,22 @@ fn h11_end_call_with_speech_binds_to_it() {
     }
 }
 
+/// Breaks when a model that was interrupted ends the call after all.
+#[test]
+fn h7_h11_end_call_of_a_cancelled_response_ends_nothing() {
+    let mut scene = Scene::with_carrier(config());
+    scene.when(1.0, committed(I1));
+    scene.when(1.0, created(R1, Q2));
+    scene.when(1.1, speech_started(I2));
+    scene.expect(["create q2 CallerTurn", "cancel r1"]);
+    scene.when(1.2, tool_call(R1, T1, END_CALL));
+    scene.when(1.3, done_cancelled(R1));
+    scene.when(2.0, speech_stopped(I2));
+    scene.when(2.0, committed(I2));
+    scene.expect(["tool output t1", "create q5 CallerTurn"]);
+    scene.not_noted("Goodbye");
+}
+
 /// Breaks when a call that is ended without a word ends without one.
 #[test]
 fn h11_end_call_without_speech_makes_a_goodbye_wanted() {
@@ -645,6 +661,19 @@ fn h2_a_server_that_stops_has_goodbye_said_first() {
     assert_eq!(scene.times_of("do c2 hang up"), [1.7]);
     scene.when(3.0, hung_up(C2));
     scene.when(3.1, stopped());
+    assert!(scene.came().contains(&"ended Stopped".to_owned()));
+}
+
+/// Breaks when words of goodbye that come before the goodbye that is wanted are given another reason.
+#[test]
+fn h2_a_goodbye_that_the_agent_says_first_is_the_one_that_was_wanted() {
+    let mut scene = answering(config());
+    scene.when(1.1, says_goodbye());
+    scene.when(1.2, transcript(R1, A1, "Goodbye!"));
+    scene.when(1.3, done(R1));
+    scene.until(3.0);
+    assert_eq!(scene.times_with("create").len(), 1);
+    scene.when(3.0, stopped());
     assert!(scene.came().contains(&"ended Stopped".to_owned()));
 }
 
