@@ -136,6 +136,12 @@ const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
+/// Whose clock leapt takes what lay at the carrier for played, and if no mark returns never learns better: how much.
+fn taken_for_played(plan: &Plan, at: Duration) -> Duration {
+    let leaps = plan.faults.leaps.iter().filter(|(when, _)| *when <= at).count() as u32;
+    if leaps == 0 { Duration::ZERO } else { plan.config.lead.max(frame_group(plan)) * (1 + leaps) }
+}
+
 /// The longest message of audio.
 fn frame_group(plan: &Plan) -> Duration {
     ms(20) * plan.config.group_frames.max(1)
@@ -234,16 +240,13 @@ fn judge_end(plan: &Plan, world: &World, line: &Line, doubt: &Doubt, ended: EndR
         return broken("L10", at, format!("ended as {ended:?}, and nobody did that"));
     }
 
-    // Hung up while the agent could still be heard. Whose clock leapt takes what lay at the carrier for played, and if no
-    // mark returns never learns better.
-    let leapt = faults.leaps.iter().any(|(when, _)| *when <= at);
-    let unknown = if leapt { plan.config.lead.max(frame_group(plan)) * (1 + faults.leaps.len() as u32) } else { ms(0) };
+    // Hung up while the agent could still be heard.
     let goodbye = matches!(ended, EndReason::Goodbye | EndReason::Silence | EndReason::ModelFailed);
     let limit = noted(|note| matches!(note, Note::GoodbyeDone { .. }));
     if let Some(cut) = world.cut_by_hang_up
         && (goodbye || (ended == EndReason::MaxDuration && limit))
         // The silence that fills up the last frame does not count; what is cleared anyway does not either.
-        && cut > doubt.there + ms(20) + unknown
+        && cut > doubt.there + ms(20) + taken_for_played(plan, at)
         && !noted(|note| matches!(note, Note::HangingUp { attempt: 2.., .. }))
         && !interrupted_before(world, doubt)
     {

@@ -6,7 +6,7 @@ use call::Note;
 use call::config::CallConfig;
 use call::output::DropReason;
 
-use super::{Doubt, Judgement, broken, frame_group, ms};
+use super::{Doubt, Judgement, broken, frame_group, ms, taken_for_played};
 use crate::joined::{Accepted, Line, Stretch, What};
 use crate::model::{GeneratedItem, Record};
 use crate::oracle::is_silent;
@@ -185,7 +185,7 @@ pub(super) fn judge_playing(
     for (at, note) in &world.notes {
         let Note::Interrupted { response: Some(response), .. } = note else { continue };
         let Some(name) = accepted.responses.get(response) else { continue };
-        let over = *at + doubt.there + plan.stream.post_clear_tail + ms(1);
+        let over = *at + doubt.there + plan.stream.post_clear_tail + taken_for_played(plan, *at) + ms(1);
         // A few bytes may be those of another by chance.
         let zombie = pieces.iter().filter(|piece| piece.bytes >= 8).find_map(|piece| {
             let What::Item(item) = accepted.stretches[piece.stretch].what else { return None };
