@@ -419,7 +419,7 @@ impl fmt::Display for ModelOutput {
         match self {
             ModelOutput::Configure { .. } => f.write_str("configure"),
             ModelOutput::CreateResponse { request, reason, .. } => write!(f, "create {request} {reason:?}"),
-            ModelOutput::CancelResponse { response, .. } => write!(f, "cancel {response}"),
+            ModelOutput::CancelResponse { request, response } => write!(f, "cancel {response} {request}"),
             ModelOutput::Truncate { item, heard_ms, .. } => write!(f, "truncate {item} {heard_ms}ms"),
             ModelOutput::DeleteItem { item, .. } => write!(f, "delete {item}"),
             ModelOutput::Remember { what, .. } => write!(f, "remember {what}"),

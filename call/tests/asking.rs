@@ -163,7 +163,7 @@ fn r3_force_interrupts_and_creates_once_that_is_confirmed() {
     scene.when(1.0, audio(R1, A1, 1_000));
     scene.skip();
     scene.when(1.1, say_now("fire!"));
-    scene.expect(["plays 100ms", "clear", "cancel r1", "truncate i101 100ms"]);
+    scene.expect(["plays 100ms", "clear", "cancel r1 q3", "truncate i101 100ms"]);
     scene.when(1.2, done_cancelled(R1));
     scene.expect(["create q5 Say"]);
 }
@@ -175,7 +175,7 @@ fn r3_force_comes_before_the_turn_that_it_put_back() {
     scene.when(1.0, committed(I1));
     scene.when(1.0, created(R1, Q2));
     scene.when(1.1, say_now("fire!"));
-    scene.expect(["create q2 CallerTurn", "cancel r1"]);
+    scene.expect(["create q2 CallerTurn", "cancel r1 q3"]);
     scene.when(1.2, done_cancelled(R1));
     scene.expect(["create q4 Say"]);
     scene.model_says(1.3, Q4, R2, A2, 100);
@@ -190,7 +190,7 @@ fn r3_of_two_forced_texts_both_are_said() {
     scene.when(1.1, say_now("run!"));
     scene.when(1.2, created(R1, Q2));
     scene.when(1.3, done_cancelled(R1));
-    scene.expect(["create q2 Say", "cancel r1", "create q4 Say"]);
+    scene.expect(["create q2 Say", "cancel r1 q3", "create q4 Say"]);
     scene.model_says(1.4, Q4, R2, A2, 100);
     scene.expect(["keep", "plays 100ms", "create q5 Say"]);
     scene.model_says(1.6, Q5, R3, A3, 100);
@@ -216,7 +216,7 @@ fn r3_force_passes_the_fifth_guard_only() {
     scene.when(1.6, spoke_for(I2, 400));
     scene.when(1.6, committed(I2));
     scene.when(1.6, caller_said(I2, "no, listen"));
-    scene.expect(["cancel r1", "truncate i101 500ms"]);
+    scene.expect(["cancel r1 q3", "truncate i101 500ms"]);
     scene.when(1.7, done_cancelled(R1));
     scene.expect(["create q5 Say"]);
 }
@@ -437,10 +437,10 @@ fn r1_b6_an_overtaken_create_is_cancelled_if_it_begins_and_waited_for_if_not() {
         scene.when(1.3, done_cancelled(R1));
         scene.when(1.4, speech_stopped(I2));
         scene.when(1.4, committed(I2));
-        scene.expect(["create q2 CallerTurn", "cancel r1"]);
+        scene.expect(["create q2 CallerTurn", "cancel r1 q3"]);
         if begins {
             scene.when(1.5, created(R2, Q2));
-            scene.expect(["cancel r2"]);
+            scene.expect(["cancel r2 q4"]);
             scene.when(1.6, done_cancelled(R2));
             scene.expect(["create q5 CallerTurn"]);
         } else {
@@ -673,13 +673,13 @@ fn r8_b6_an_overtaken_create_that_begins_late_is_cancelled() {
     scene.when(1.6, done_cancelled(R1));
     scene.skip();
     scene.when(1.7, created(R2, Q2));
-    scene.expect(["cancel r2"]);
+    scene.expect(["cancel r2 q5"]);
 
     heard.when(1.3, done(R1));
     heard.until(2.5);
     heard.skip();
     heard.when(2.6, created(R2, Q2));
-    heard.expect(["cancel r2"]);
+    heard.expect(["cancel r2 q3"]);
 }
 
 /// One create was for a turn and a tool's result; the model's own response came first, and answered the turn.

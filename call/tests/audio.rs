@@ -42,7 +42,7 @@ fn a1_beyond_300_s_the_response_is_cancelled_and_what_was_accepted_plays() {
     scene.when(1.0, audio(R1, A1, 200));
     scene.expect(["keep", "plays 200ms", "keep"]);
     scene.when(1.0, audio(R1, A1, 100));
-    scene.expect(["cancel r1"]);
+    scene.expect(["cancel r1 q3"]);
     scene.noted("Dropped { reason: QueueFull");
     scene.when(1.0, done_cancelled(R1));
     scene.until(400.0);
@@ -241,7 +241,7 @@ fn a4_padding_counts_in_no_length() {
     scene.when(1.0, audio(R1, A2, 400));
     // 212.5 ms of the first item and 7.5 ms of padding; 80 ms of the second were heard.
     scene.when(1.3, speech_started(I2));
-    scene.expect(["keep", "plays 200ms", "keep", "plays 300ms", "clear", "cancel r1", "truncate i102 80ms"]);
+    scene.expect(["keep", "plays 200ms", "keep", "plays 300ms", "clear", "cancel r1 q3", "truncate i102 80ms"]);
 }
 
 /// Breaks when `sent_frame` starts the recording itself, or asks once a frame.

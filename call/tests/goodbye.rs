@@ -320,7 +320,7 @@ fn h7_a_cancelled_response_is_no_goodbye() {
         if by_us {
             // More than it may have waiting (A1).
             scene.when(1.2, audio(R1, A1, 301_000));
-            assert!(scene.came().contains(&"cancel r1".to_owned()));
+            assert!(scene.came().contains(&"cancel r1 q3".to_owned()));
         }
         scene.when(1.3, done_cancelled(R1));
         scene.noted("GoodbyeWithdrawn");
@@ -389,7 +389,7 @@ fn h7_speech_while_a_goodbye_is_pending_opens_a_hold_also_when_nothing_plays() {
     scene.when(1.5, caller_said(I2, "no, stay"));
     scene.when(1.6, created(R1, Q2));
     scene.when(1.7, done_cancelled(R1));
-    scene.expect(["create q2 Farewell", "cancel r1", "create q4 CallerTurn"]);
+    scene.expect(["create q2 Farewell", "cancel r1 q3", "create q4 CallerTurn"]);
     scene.noted("GoodbyeWithdrawn");
 }
 
@@ -611,7 +611,7 @@ fn h7_h11_end_call_of_a_cancelled_response_ends_nothing() {
     scene.when(1.0, committed(I1));
     scene.when(1.0, created(R1, Q2));
     scene.when(1.1, speech_started(I2));
-    scene.expect(["create q2 CallerTurn", "cancel r1"]);
+    scene.expect(["create q2 CallerTurn", "cancel r1 q3"]);
     scene.when(1.2, tool_call(R1, T1, END_CALL));
     scene.when(1.3, done_cancelled(R1));
     scene.when(2.0, speech_stopped(I2));

@@ -305,7 +305,7 @@ fn b4_what_was_asked_for_and_not_heard_is_asked_for_again_after_an_interruption(
     scene.when(2.2, spoke_for(I2, 300));
     scene.when(2.2, committed(I2));
     scene.when(2.3, caller_said(I2, "a question"));
-    scene.expect(["cancel r2", "truncate i101 1000ms", "delete i102"]);
+    scene.expect(["cancel r2 q4", "truncate i101 1000ms", "delete i102"]);
     scene.when(2.4, done_cancelled(R2));
     scene.expect(["create q7 CallerTurn"]);
     scene.when(2.5, created(R3, Q7));

@@ -131,7 +131,7 @@ fn n4_items_of_this_session_are_spoken_of_whatever_their_number() {
     scene.until(1.5);
     scene.skip();
     scene.when(1.5, again(ModelInput::SpeechStarted { item: I9, at_ms: 500 }));
-    scene.expect(["clear", "cancel r1", "truncate i0 500ms"]);
+    scene.expect(["clear", "cancel r1 q3", "truncate i0 500ms"]);
 }
 
 /// Breaks when the pauses between attempts do not grow, or the attempts do not end.

@@ -103,7 +103,7 @@ fn n2_a_complete_call_of_a_cancelled_response_is_run_and_answered() {
     scene.when(1.2, tool_call(R1, T1, "look"));
     scene.when(1.3, done_cancelled(R1));
     scene.when(1.4, tool_answered(C2));
-    scene.expect(["create q2 CallerTurn", "cancel r1", "do c2 run tool t1 look", "tool output t1"]);
+    scene.expect(["create q2 CallerTurn", "cancel r1 q3", "do c2 run tool t1 look", "tool output t1"]);
 }
 
 /// Breaks when `end_call` of a cancelled response ends the call.
@@ -116,7 +116,7 @@ fn n2_h7_end_call_of_a_cancelled_response_ends_nothing() {
     scene.when(1.2, tool_call(R1, T1, call::END_CALL));
     scene.when(1.3, done_cancelled(R1));
     scene.until(2.0);
-    scene.expect(["create q2 CallerTurn", "cancel r1", "tool output t1"]);
+    scene.expect(["create q2 CallerTurn", "cancel r1 q3", "tool output t1"]);
     scene.not_noted("Goodbye");
 }
 

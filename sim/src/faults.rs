@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use call::OperatorInput;
-use call::input::CallStatus;
+use call::input::{Answerer, CallStatus};
 
 use crate::ears::EarsPlan;
 
@@ -42,6 +42,8 @@ pub struct Faults {
     pub no_last_status: bool,
     /// What else the carrier says about the call, and when.
     pub statuses: Vec<(Duration, CallStatus)>,
+    /// Who the carrier says answered, and when it does.
+    pub answered_by: Option<(Duration, Answerer)>,
     pub operator: Vec<(Duration, OperatorInput)>,
     /// Ears of our own, which are never quite right. `None`: there are none.
     pub ears: Option<EarsPlan>,

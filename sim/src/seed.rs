@@ -12,8 +12,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use call::bridge::Clips;
-use call::config::{CallConfig, Direction, Keys, ModelAbilities, ProtectGreeting, Turns};
-use call::input::CallStatus;
+use call::config::{CallConfig, Direction, Keys, ModelAbilities, OnMachine, ProtectGreeting, Turns};
+use call::input::{Answerer, CallStatus};
 use call::wire::openai::SessionSettings;
 use call::{END_CALL, EarInput, OperatorInput};
 
@@ -42,6 +42,8 @@ pub struct Plan {
     /// Our own clips, in bytes; 0: none.
     pub filler_bytes: usize,
     pub apology_bytes: usize,
+    /// Frames of the caller that go to the model in one message.
+    pub append_frames: u32,
     pub stream: StreamOptions,
     pub faults: Faults,
     /// Between the webhook and the media stream.
@@ -119,7 +121,7 @@ impl Plan {
         // One set of dice for each part, so that a change to one leaves the others of a seed as they were.
         let [mut caller, mut replies, mut config, mut model, mut stream, mut faults, mut rest, mut more, mut losses] =
             std::array::from_fn(|_| dice.split());
-        let (mut ears, mut clock) = (dice.split(), dice.split());
+        let (mut ears, mut clock, mut others) = (dice.split(), dice.split(), dice.split());
         let mut config = draw_config(&mut config);
         draw_more(&mut more, &mut config);
         let mut faults = draw_faults(&mut faults);
@@ -137,13 +139,17 @@ impl Plan {
         let configured = faults.slowest() + behaviour.configure_latency + Duration::from_secs(1);
         behaviour.spontaneous.iter_mut().for_each(|at| *at += configured);
         draw_leaps(&mut clock, &mut faults);
+        let direction = if rest.percent(75) { Direction::Inbound } else { Direction::Outbound };
+        draw_others(&mut others, direction, &mut config, &mut faults);
+        permit(&mut config);
         let has_clips = config.reconnect_max.is_some() && losses.percent(60);
         Plan {
             seed,
             later,
             filler_bytes: if has_clips { losses.between(800..=20_000) as usize } else { 0 },
             apology_bytes: if has_clips { losses.between(800..=20_000) as usize } else { 0 },
-            direction: if rest.percent(75) { Direction::Inbound } else { Direction::Outbound },
+            append_frames: others.pick(&[1, 1, 1, 2, 5]),
+            direction,
             caller,
             replies: draw_replies(&mut replies),
             behaviour,
@@ -196,6 +202,7 @@ impl Plan {
             sessions: self.sessions(),
             clips: self.clips(),
             config: self.config.clone(),
+            append_frames: self.append_frames,
             carrier_delay: self.carrier_delay,
             model_delay: self.model_delay,
             answer_delay: self.answer_delay,
@@ -510,6 +517,7 @@ fn draw_faults(dice: &mut Dice) -> Faults {
             let says = [None, Some(CallStatus::InProgress), Some(CallStatus::Completed)];
             (dice.ms(1_000..=18_000), dice.pick(&says))
         })),
+        answered_by: None,
         no_last_status: dice.percent(4),
         statuses: if no_stream && dice.percent(50) {
             let status = [CallStatus::Busy, CallStatus::NoAnswer, CallStatus::Failed, CallStatus::Completed];
@@ -575,6 +583,31 @@ fn draw_keys(dice: &mut Dice, config: &CallConfig, caller: &mut Vec<CallerAct>) 
             at += 2;
         }
     }
+}
+
+/// Operators who press keys, servers that stop, and machines that answer (N10, H2, L10).
+fn draw_others(dice: &mut Dice, direction: Direction, config: &mut CallConfig, faults: &mut Faults) {
+    if dice.percent(4) {
+        // Once: of tones that repeat themselves, nobody could say which were played.
+        let keys = dice.pick(&["5", "19#", "4", "0*", "7A", "?"]).to_owned();
+        faults.operator.push((dice.ms(100..=18_000), OperatorInput::Press(keys)));
+    }
+    if dice.percent(4) {
+        faults.operator.push((dice.ms(100..=18_000), OperatorInput::SayGoodbye));
+    }
+    if direction == Direction::Outbound && dice.percent(50) {
+        let answerer = dice.pick(&[Answerer::Human, Answerer::Machine, Answerer::Unknown]);
+        faults.answered_by = Some((dice.ms(500..=9_000), answerer));
+        config.on_machine = dice.pick(&[OnMachine::Continue, OnMachine::HangUp]);
+    }
+}
+
+/// No server would run a call with settings that contradict each other.
+fn permit(config: &mut CallConfig) {
+    let fits = config.lead.as_millis() / 20;
+    config.group_frames = config.group_frames.min(u32::try_from(fits).unwrap_or(u32::MAX)).max(1);
+    let mistakes = config.mistakes();
+    assert!(mistakes.is_empty(), "{mistakes:?}");
 }
 
 /// Sessions that are lost, sockets that break, and what comes after (N4, N6, R9–R11).

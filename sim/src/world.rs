@@ -34,6 +34,8 @@ pub struct Setup {
     pub config: CallConfig,
     pub direction: Direction,
     pub settings: SessionSettings,
+    /// Frames of the caller that go to the model in one message.
+    pub append_frames: u32,
     pub carrier: FakeStream,
     /// The sessions that the model gives, one for each connection; when they have run out, it is not to be reached.
     pub sessions: Vec<FakeModel>,
@@ -149,6 +151,9 @@ impl World {
         for (at, status) in &faults.statuses {
             inputs.put(*at, Input::Carrier(CarrierInput::Status(*status)));
         }
+        if let Some((at, answerer)) = faults.answered_by {
+            inputs.put(at, Input::Carrier(CarrierInput::AnsweredBy(answerer)));
+        }
         if let Some(ears) = &faults.ears {
             for (at, input) in &ears.wrong {
                 inputs.put(*at, Input::Ears(*input));
@@ -158,9 +163,11 @@ impl World {
                 inputs.put(quiet.end, Input::Ears(EarInput::Loud));
             }
         }
+        let mut bridge = Bridge::new(setup.config, facts, setup.settings, setup.clips, wants);
+        bridge.group_appends(setup.append_frames);
         World {
             ears: faults.ears.clone().map(Ears::new),
-            bridge: Bridge::new(setup.config, facts, setup.settings, setup.clips, wants),
+            bridge,
             carrier: setup.carrier,
             earlier: Vec::new(),
             sessions: Vec::new(),

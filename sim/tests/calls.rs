@@ -50,6 +50,7 @@ impl Scene {
             custom_parameters: Vec::new(),
         };
         let mut world = World::new(Setup {
+            append_frames: 1,
             config: self.config,
             direction: Direction::Inbound,
             settings: SessionSettings::default(),

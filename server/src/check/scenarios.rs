@@ -72,6 +72,7 @@ fn plan(replies: Vec<PlannedReply>, caller: Vec<CallerAct>) -> Plan {
         later: Vec::new(),
         filler_bytes: 0,
         apology_bytes: 0,
+        append_frames: 1,
         stream: StreamOptions::default(),
         faults: Faults::default(),
         answer_delay: ms(300),

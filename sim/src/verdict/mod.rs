@@ -16,8 +16,8 @@ mod sessions;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use call::config::Turns;
-use call::input::CallStatus;
+use call::config::{OnMachine, Turns};
+use call::input::{Answerer, CallStatus};
 use call::output::DropReason;
 use call::trace::Trace;
 use call::{CallTime, EndReason, Note};
@@ -233,15 +233,18 @@ fn judge_end(plan: &Plan, world: &World, line: &Line, doubt: &Doubt, ended: EndR
         EndReason::ModelFailed => {
             hung_up && noted(|note| matches!(note, Note::GoodbyeDone { .. } | Note::HangingUp { .. }))
         }
-        // No simulated carrier detects machines yet.
-        EndReason::Machine | EndReason::Fault => false,
+        EndReason::Machine => {
+            plan.config.on_machine == OnMachine::HangUp && matches!(faults.answered_by, Some((_, Answerer::Machine)))
+        }
+        EndReason::Fault => false,
     };
     if !explained {
         return broken("L10", at, format!("ended as {ended:?}, and nobody did that"));
     }
 
     // Hung up while the agent could still be heard.
-    let goodbye = matches!(ended, EndReason::Goodbye | EndReason::Silence | EndReason::ModelFailed);
+    let goodbye =
+        matches!(ended, EndReason::Goodbye | EndReason::Silence | EndReason::Stopped | EndReason::ModelFailed);
     let limit = noted(|note| matches!(note, Note::GoodbyeDone { .. }));
     if let Some(cut) = world.cut_by_hang_up
         && (goodbye || (ended == EndReason::MaxDuration && limit))

@@ -40,9 +40,9 @@ fn pieces(played: &[u8], items: &[Stretch], doubt: usize) -> Result<Vec<Piece>, 
     loop {
         let Some(silent) = played[at..].iter().position(|byte| !is_silent(*byte)) else { return Ok(pieces) };
         at += silent;
-        // Sounds of ours have silence in them.
-        let sounded = reached;
-        let pause = items.get(item).map_or(&[][..], |item| item.audio.get(reached..).unwrap_or_default());
+        // Sounds of ours have silence in them, and of silence nobody can say whether it was theirs.
+        let (before, pause) = items.get(item).and_then(|item| item.audio.split_at_checked(reached)).unwrap_or_default();
+        let sounded = before.iter().rposition(|byte| !is_silent(*byte)).map_or(0, |last| last + 1);
         reached += pause.iter().take(silent).take_while(|byte| is_silent(**byte)).count();
         let run = played[at..].iter().position(|byte| is_silent(*byte)).unwrap_or(played.len() - at);
         let matching = |at: usize, index: usize, from: usize| {

@@ -40,6 +40,8 @@ pub(super) struct Referee<'a> {
     /// The create that the active response answers.
     active_request: Option<RequestId>,
     cancelled: BTreeSet<ResponseId>,
+    /// What each cancel was of.
+    cancels: BTreeMap<RequestId, ResponseId>,
     /// A goodbye was announced, and no create since.
     goodbye_announced: bool,
     goodbye_pending: bool,
@@ -135,6 +137,7 @@ impl<'a> Referee<'a> {
             requested: None,
             active: None,
             cancelled: BTreeSet::new(),
+            cancels: BTreeMap::new(),
             goodbye_announced: false,
             goodbye_pending: false,
             goodbye_request: None,
@@ -254,7 +257,9 @@ impl<'a> Referee<'a> {
                         self.goodbye_pending = false;
                     }
                 } else if *error == ModelError::NothingToCancel {
-                    self.active.take_if(|active| self.cancelled.contains(active));
+                    // As good as cancelled (B6), and it alone: the response before it may have ended by itself.
+                    let none = request.and_then(|request| self.cancels.get(&request));
+                    self.active.take_if(|active| none == Some(active));
                 }
             }
             _ => {}
@@ -381,7 +386,10 @@ impl<'a> Referee<'a> {
             }
             "cancel" => {
                 self.saw("cancel");
-                if !self.cancelled.insert(ResponseId(number.unwrap_or(u32::MAX))) {
+                let response = ResponseId(number.unwrap_or(u32::MAX));
+                let request = number_after(words, " q").and_then(|number| u32::try_from(number).ok());
+                self.cancels.extend(request.map(|request| (RequestId(request), response)));
+                if !self.cancelled.insert(response) {
                     return broken("B6", now, format!("cancelled twice: {name}"));
                 }
             }
