@@ -168,14 +168,22 @@ fn copy_range(kept: &VecDeque<u8>, from: usize, len: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(&back[part(back, front.len())]);
 }
 
-/// Room that a queue of audio may keep while it is not used: a second of it. More is given back, lest every call holds for
-/// its whole life what its longest answer took.
-const SPARE_ROOM: usize = 8_000;
+/// A queue of audio gets its room in steps of half a second and gives it back so, lest a call holds twice what waits to be
+/// played, as a queue that doubles does, or for its whole life what its longest answer took. Half a second is seldom
+/// enough that no frame pays for it.
+const ROOM_STEP: usize = 4_000;
 
-/// Gives back what is not used, once that is most of it: seldom, so that no frame pays for it.
+fn keep<'a>(queue: &mut VecDeque<u8>, audio: impl ExactSizeIterator<Item = &'a u8>) {
+    let room = (queue.len() + audio.len()).next_multiple_of(ROOM_STEP);
+    if room > queue.capacity() {
+        queue.reserve_exact(room - queue.len());
+    }
+    queue.extend(audio);
+}
+
 fn give_back(queue: &mut VecDeque<u8>) {
-    if queue.capacity() > 2 * SPARE_ROOM && queue.len() < queue.capacity() / 4 {
-        queue.shrink_to(queue.len().max(SPARE_ROOM));
+    if queue.capacity() > queue.len() + 2 * ROOM_STEP {
+        queue.shrink_to(queue.len() + ROOM_STEP);
     }
 }
 
@@ -382,10 +390,10 @@ impl Bridge {
                     twilio::write_clear(&mut self.text, &stream.sid);
                     return Some(Effect::ToCarrier(Outgoing::Clear, &self.text));
                 }
-                Output::KeepAudio => self.kept.extend(&self.agent_audio),
-                Output::KeepLocal(Local::Filler) => self.kept.extend(self.clips.filler.iter()),
-                Output::KeepLocal(Local::Apology) => self.kept.extend(self.clips.apology.iter()),
-                Output::KeepLocal(Local::Tones(keys)) => self.kept.extend(tones::keys(&keys)),
+                Output::KeepAudio => keep(&mut self.kept, self.agent_audio.iter()),
+                Output::KeepLocal(Local::Filler) => keep(&mut self.kept, self.clips.filler.iter()),
+                Output::KeepLocal(Local::Apology) => keep(&mut self.kept, self.clips.apology.iter()),
+                Output::KeepLocal(Local::Tones(keys)) => keep(&mut self.kept, tones::keys(&keys).iter()),
                 Output::ForwardAudio if self.append_frames > 1 => {
                     self.decode_caller();
                     self.gathered.extend_from_slice(&self.caller_audio);
@@ -401,7 +409,7 @@ impl Bridge {
                 }
                 Output::HoldAudio => {
                     self.decode_caller();
-                    self.held.extend(&self.caller_audio);
+                    keep(&mut self.held, self.caller_audio.iter());
                 }
                 Output::ForwardHeld { bytes } => {
                     self.frame.clear();

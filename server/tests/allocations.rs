@@ -1,5 +1,6 @@
 //! What a frame allocates in the whole server, sockets included, once a call is warm: nothing. By itself in this file: it
 //! counts what the server's thread allocates, for which it has that thread to itself.
+#![cfg(target_os = "linux")]
 #![allow(unsafe_code, reason = "a global allocator that counts cannot be written without")]
 #![allow(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
 
@@ -9,9 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::{SinkExt as _, StreamExt as _, stream};
 use patchcord::Server;
-use patchcord::config::{Config, Secret, Verify};
+use patchcord::bench::relay::{self, Sends};
+use patchcord::config::{Config, OpenAi, Secret, Verify};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::Message;
@@ -64,13 +66,15 @@ const DELTAS_AHEAD: usize = 10;
 const WARM_UP: usize = 150;
 const FRAMES: usize = 200;
 
-/// A server on a thread of its own, which is counted, until the guard is dropped. Returns where it listens.
-fn server(model: &str, change: impl FnOnce(&mut Config) + Send + 'static) -> (String, Guard) {
-    let (stop, stopped) = oneshot::channel::<()>();
-    let (tell, told) = std::sync::mpsc::channel();
-    let data = tempfile::tempdir().unwrap();
-    let mut config = Config { data: data.path().to_owned(), ..Config::default() };
-    config.openai.url = model.parse().unwrap();
+/// What is counted.
+enum Under {
+    Server(Config),
+    /// What the bench compares with.
+    Relay,
+}
+
+fn server(change: impl FnOnce(&mut Config)) -> Under {
+    let mut config = Config::default();
     config.openai.key = Some(Secret::new("key"));
     config.twilio.account_sid = Some(format!("AC{:032x}", 0));
     config.twilio.auth_token = Some(Secret::new("token"));
@@ -79,17 +83,39 @@ fn server(model: &str, change: impl FnOnce(&mut Config) + Send + 'static) -> (St
     config.twilio.verify = Verify::UnlessLoopback;
     config.agents[0].greeting = Some("Hello.".to_owned());
     change(&mut config);
+    Under::Server(config)
+}
+
+/// On a thread of its own, which is counted, until the guard is dropped. Returns where it listens.
+fn start(under: Under, model: String) -> (String, Guard) {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (tell, told) = std::sync::mpsc::channel();
+    let data = tempfile::tempdir().unwrap();
+    let folder = data.path().to_owned();
     let thread = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let server = Server::new(config, listener).unwrap();
-            tell.send(server.address()).unwrap();
-            COUNTED.set(true);
-            // Twice: those who still talk are not waited for.
-            let stops =
-                futures_util::stream::once(async { drop(stopped.await) }).chain(futures_util::stream::once(async {}));
-            server.run(stops).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            match under {
+                Under::Server(config) => {
+                    let openai = OpenAi { url: model.parse().unwrap(), ..config.openai };
+                    let server = Server::new(Config { data: folder, openai, ..config }, listener).unwrap();
+                    tell.send(address).unwrap();
+                    COUNTED.set(true);
+                    // Twice: those who still talk are not waited for.
+                    let stops = stream::once(async { drop(stopped.await) }).chain(stream::once(async {}));
+                    server.run(stops).await.unwrap();
+                }
+                Under::Relay => {
+                    tell.send(address).unwrap();
+                    COUNTED.set(true);
+                    tokio::select! {
+                        ended = relay::serve(listener, model, None, Sends::Frames) => ended.unwrap(),
+                        _ = stopped => {}
+                    }
+                }
+            }
             COUNTED.set(false);
         });
     });
@@ -118,15 +144,20 @@ async fn model(listener: TcpListener) {
     let delta = format!(
         r#"{{"type":"response.output_audio.delta","event_id":"e","response_id":"resp_1","item_id":"item_1","output_index":0,"content_index":0,"delta":"{audio}"}}"#
     );
-    let mut heard = 0;
+    let (mut heard, mut asked) = (0, false);
     while let Some(Ok(message)) = socket.next().await {
         let Message::Text(text) = message else { continue };
         let mut say = Vec::new();
-        if text.contains(r#""type":"session.update""#) {
+        if !asked && text.contains(r#""type":"input_audio_buffer.append""#) {
+            // Who asks for nothing until a turn is over.
+            asked = true;
+            say.push(r#"{"type":"input_audio_buffer.committed","item_id":"item_0"}"#.to_owned());
+        } else if text.contains(r#""type":"session.update""#) {
             say.push(r#"{"type":"session.updated","session":{}}"#.to_owned());
         } else if text.contains(r#""type":"response.create""#) {
-            let (_, rest) = text.split_once(r#""patchcord_request":""#).unwrap();
-            let request = rest.split('"').next().unwrap();
+            asked = true;
+            let request = text.split_once(r#""patchcord_request":""#).map_or("", |(_, rest)| rest);
+            let request = request.split('"').next().unwrap();
             say.push(format!(
                 r#"{{"type":"response.created","response":{{"id":"resp_1","conversation_id":"c","metadata":{{"patchcord_request":"{request}"}}}}}}"#
             ));
@@ -165,21 +196,25 @@ async fn announced(server: &str) -> String {
     rest.split('"').next().unwrap().to_owned()
 }
 
-/// How often the server had allocated, at each frame that it sent, of a call in which both talk all the time.
-async fn talk(server: &str) -> Vec<u64> {
-    let (mut socket, _) = connect_async(announced(server).await).await.unwrap();
+/// How often was allocated until each frame that came to the carrier, of a call in which both talk all the time.
+async fn talk(stream: &str) -> Vec<u64> {
+    let (mut socket, _) = connect_async(stream).await.unwrap();
     let start = format!(
         r#"{{"event":"start","sequenceNumber":"1","start":{{"accountSid":"AC{:032x}","streamSid":"MZ1","callSid":"CA{:032x}","tracks":["inbound"],"mediaFormat":{{"encoding":"audio/x-mulaw","sampleRate":8000,"channels":1}},"customParameters":{{}}}},"streamSid":"MZ1"}}"#,
         0, 1
     );
     socket.send(Message::text(start)).await.unwrap();
     let payload = STANDARD.encode([0x7E; FRAME_BYTES]);
+    let first = format!(
+        r#"{{"event":"media","sequenceNumber":"2","media":{{"track":"inbound","chunk":"1","timestamp":"0","payload":"{payload}"}},"streamSid":"MZ1"}}"#
+    );
+    socket.send(Message::text(first)).await.unwrap();
     let mut allocations = Vec::with_capacity(WARM_UP + FRAMES);
     while allocations.len() < WARM_UP + FRAMES {
         let Some(Ok(Message::Text(text))) = socket.next().await else { panic!("the stream was closed") };
         let said = if text.contains(r#""event":"media""#) {
             allocations.push(ALLOCATIONS.load(Ordering::Relaxed));
-            let number = allocations.len() + 1;
+            let number = allocations.len() + 2;
             format!(
                 r#"{{"event":"media","sequenceNumber":"{number}","media":{{"track":"inbound","chunk":"{}","timestamp":"{}","payload":"{payload}"}},"streamSid":"MZ1"}}"#,
                 number - 1,
@@ -194,14 +229,16 @@ async fn talk(server: &str) -> Vec<u64> {
     allocations.split_off(WARM_UP)
 }
 
-/// Between frames, what the server allocated in a whole call.
-fn allocated(change: impl FnOnce(&mut Config) + Send + 'static) -> Vec<u64> {
+/// What was allocated between frames, in a whole call.
+fn allocated(under: Under) -> Vec<u64> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, guard) = server(&format!("ws://{}/v1/realtime", listener.local_addr().unwrap()), change);
+        let has_webhook = matches!(under, Under::Server(_));
+        let (address, guard) = start(under, format!("ws://{}/v1/realtime", listener.local_addr().unwrap()));
         let model = tokio::spawn(model(listener));
-        let at = talk(&address).await;
+        let stream = if has_webhook { announced(&address).await } else { format!("ws://{address}/media") };
+        let at = talk(&stream).await;
         drop(guard);
         model.abort();
         at.windows(2).map(|pair| pair[1] - pair[0]).collect()
@@ -220,17 +257,22 @@ const WITHOUT: usize = 25;
 /// machine, a frame now and then finds itself in one. And every 3 s the call says how it goes.
 #[test]
 fn a_frame_allocates_nothing_in_the_whole_server() {
-    let plain = allocated(|config| {
+    let plain = allocated(server(|config| {
         config.agents[0].recording = false;
         config.agents[0].trace = None;
-    });
+    }));
     assert!(longest_without(&plain) >= WITHOUT, "{plain:?}");
 
-    let recorded = allocated(|config| {
+    let recorded = allocated(server(|config| {
         config.agents[0].recording = true;
         config.agents[0].trace = None;
-    });
+    }));
     // A sweep of the disk, at every fifth frame, is a task.
     let with = recorded.iter().filter(|count| **count > 0).count();
     assert!(with <= recorded.len() / 2, "{with} of {} frames: {recorded:?}", recorded.len());
+
+    let relayed = allocated(Under::Relay);
+    let [plain, recorded, relayed] = [plain, recorded, relayed].map(|counts| counts.iter().sum::<u64>());
+    println!("allocations in {FRAMES} frames: {plain}; recorded {recorded}; the relay {relayed}");
+    assert!(plain <= recorded && recorded <= relayed, "{plain}; recorded {recorded}; the relay {relayed}");
 }

@@ -9,7 +9,6 @@ mod mulaw;
 pub mod script;
 pub mod server;
 pub mod session;
-mod settings;
 pub(crate) mod vad;
 pub mod voice;
 

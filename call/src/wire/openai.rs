@@ -8,7 +8,8 @@
 //!   [`ModelOutput`](crate::ModelOutput) as client events; it alone knows the vendor's id strings.
 //! * [`write_append`]: the caller's audio on its way to the model, 50 times a second, so by hand.
 //! * [`ClientEvent`] and [`ServerEvent`]: the same spelling seen from the other side, for whoever plays the model (the
-//!   simulator, the embedded voice). `Realtime` writes through `ClientEvent`, so each event is spelled once.
+//!   simulator, the embedded voice). `Realtime` writes through `ClientEvent`, so each event is spelled once. [`Session`]
+//!   knows the reference's defaults and refuses what it refuses.
 //! * [`SessionSettings`]: what a session is configured with.
 //!
 //! Names of the retired beta are still read (`response.audio.delta`, …): dated Azure endpoints and some compatible
@@ -19,6 +20,7 @@ mod json;
 mod names;
 mod read;
 mod server;
+mod session;
 mod settings;
 mod write;
 
@@ -31,6 +33,7 @@ pub use server::{
     ErrorBody, InputTokens, OutputTokens, RateLimit, Response, ServerEvent, SessionObject, StatusDetails, TokenUsage,
     TranscriptionUsage,
 };
+pub use session::{Format, Modality, Refused};
 pub use settings::{Eagerness, NoiseReduction, SessionSettings, ToolSpec, TurnDetection};
 pub use write::{Asked, literal_text, pressed_keys, write_append, write_append_bytes};
 

@@ -132,10 +132,11 @@ impl Process {
         Cpu::of(&self.child.id().to_string())
     }
 
-    /// Memory that it occupies, in bytes.
+    /// Memory that it occupies, in bytes. Not counted is what is only a copy of a file: the pages of the program itself
+    /// come in one by one as they are first needed, by the first call and not by each.
     pub(crate) fn rss(&self) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).context("it is gone")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("/proc has another form")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("/proc has another form")?;
         let kib: u64 = line.trim().trim_end_matches(" kB").parse().context("/proc has another form")?;
         Ok(kib * 1024)
     }

@@ -238,11 +238,11 @@ fn step(args: &Args, pinning: &Pinning, target: Target, calls: usize) -> Result<
     load.arrive(calls - first + refused, Duration::from_millis(100));
     let seconds = Duration::from_secs(args.seconds);
     load.run(seconds / 2, |_| false)?;
-    let half_way = process.rss()?;
+    let half_way = (process.rss()?, load.queued());
     load.run(seconds.saturating_sub(began.elapsed()), |_| false)?;
     let lasted = began.elapsed().as_secs_f64();
     let (cpu, own) = (process.cpu()?.since(cpu), Cpu::own()?.since(own));
-    let live = process.rss()?.max(half_way);
+    let (live, queued) = (process.rss()?, load.queued()).max(half_way);
     let (streaming, refused, mut measured) = (load.streaming(), load.refused(), load.measured());
     let blocked = args.blocked as usize;
 
@@ -268,6 +268,7 @@ fn step(args: &Args, pinning: &Pinning, target: Target, calls: usize) -> Result<
             own,
             idle,
             live,
+            queued,
             left,
             streaming,
             blocked,

@@ -5,7 +5,7 @@
 //! It sends no marks, measures nothing, and has no limits; nobody should answer a phone with it.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -56,14 +56,22 @@ const READ_BUFFER: usize = 8 * 1024;
 pub async fn run(args: Args) -> Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no free port on loopback")?;
     println!("listening {}", listener.local_addr().context("the listener has no address")?);
-    let tls = model::tls(args.ca_file.as_deref())?;
-    let url: Arc<str> = args.model.into();
+    serve(listener, args.model, args.ca_file.as_deref(), args.sends).await
+}
+
+/// The same, on a listener that there is already.
+///
+/// # Errors
+/// If the listener breaks, or the certificates cannot be read.
+pub async fn serve(listener: TcpListener, model: String, ca_file: Option<&Path>, sends: Sends) -> Result<()> {
+    let tls = model::tls(ca_file)?;
+    let url: Arc<str> = model.into();
     loop {
         let (stream, _) = listener.accept().await.context("the listener broke")?;
         let (url, tls) = (url.clone(), tls.clone());
         tokio::spawn(async move {
             // A call that breaks is over, whatever broke it.
-            let _ = relay(stream, &url, tls, args.sends).await;
+            let _ = relay(stream, &url, tls, sends).await;
         });
     }
 }

@@ -109,8 +109,9 @@ pub struct Step {
     pub load_lateness: Option<Spread>,
     pub load_gave_out: bool,
     pub idle_rss_kib: u64,
-    /// Memory for each call, without what the idle process has.
+    /// Memory for each call, without what the idle process has; and how much of it is audio that waits to be sent.
     pub rss_kib_per_call: f64,
+    pub queued_kib_per_call: f64,
     /// What is left of it half a second after all have hung up.
     pub left_kib_per_call: f64,
     /// Sockets that were open then, and connections that were not closed for ten seconds.
@@ -162,6 +163,7 @@ pub(crate) struct Raw {
     pub own: Cpu,
     pub idle: u64,
     pub live: u64,
+    pub queued: u64,
     pub left: u64,
     pub streaming: usize,
     pub blocked: usize,
@@ -199,6 +201,7 @@ impl Step {
             load_lateness,
             idle_rss_kib: raw.idle / 1024,
             rss_kib_per_call: kib_a_call(raw.live),
+            queued_kib_per_call: round(raw.queued as f64 / 1024.0 / calls as f64, 1),
             left_kib_per_call: kib_a_call(raw.left),
             left_open: raw.left_open,
             left_for_good: raw.left_for_good,
@@ -344,19 +347,20 @@ impl Report {
             if settings.recording { "recorded and traced" } else { "neither recorded nor traced" },
         )?;
         writeln!(out, "               CPU ms per call-second  × relay   server    load   KiB a call")?;
-        writeln!(out, "calls  target          user   sys  total           core %  core %   live   left")?;
+        writeln!(out, "calls  target          user   sys  total           core %  core %  live queue left")?;
         for step in &self.steps {
             let CpuCost { user, system, total } = step.cpu_ms_per_call_second;
             let ratios: Vec<String> = step.cost_to_relay.iter().map(|ratio| format!("{:.2}", ratio.ratio)).collect();
             writeln!(
                 out,
-                "{:5}  {:13} {user:6.2} {system:5.2} {total:6.2} {:>9} {:7.1} {:7.1} {:6.0} {:6.0}",
+                "{:5}  {:13} {user:6.2} {system:5.2} {total:6.2} {:>9} {:7.1} {:7.1} {:5.0} {:5.0} {:4.0}",
                 step.calls,
                 step.target.name(),
                 ratios.join(" "),
                 step.core_percent,
                 step.load_core_percent,
                 step.rss_kib_per_call,
+                step.queued_kib_per_call,
                 step.left_kib_per_call,
             )?;
         }

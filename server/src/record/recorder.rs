@@ -162,11 +162,9 @@ async fn write(
     disk: Disk,
 ) -> io::Result<Option<Recorded>> {
     let Ok(origin) = started.await else { return Ok(None) };
-    let (done, outcome) = oneshot::channel();
     let (timeline, voices) = (Timeline::default(), Voices::default());
     let (swept, settled) = (Events::default(), Vec::new());
-    disk.take(Writing { path, origin, said, swept, file: None, timeline, voices, settled, done: Some(done) });
-    outcome.await.unwrap_or_else(|_| Err(io::Error::other("its writer failed"))).map(Some)
+    disk.take(Writing { path, origin, said, swept, file: None, timeline, voices, settled }).await.map(Some)
 }
 
 /// A recording in the making.
@@ -181,29 +179,11 @@ struct Writing {
     timeline: Timeline,
     voices: Voices,
     settled: Vec<u8>,
-    done: Option<oneshot::Sender<io::Result<Recorded>>>,
 }
 
 impl Work for Writing {
-    fn go_on(&mut self, now: Instant) -> bool {
-        let outcome = match self.write(now) {
-            Ok(None) => return true,
-            Ok(Some(recorded)) => Ok(recorded),
-            Err(error) => {
-                *self.said.lock() = Events { given_up: true, ..Events::default() };
-                Err(error)
-            }
-        };
-        if let Some(done) = self.done.take() {
-            // Whoever waited may have lost patience.
-            let _ = done.send(outcome);
-        }
-        false
-    }
-}
+    type Done = Recorded;
 
-impl Writing {
-    /// What it came to, when the call is over.
     fn write(&mut self, now: Instant) -> io::Result<Option<Recorded>> {
         std::mem::swap(&mut self.swept, &mut *self.said.lock());
         let ended = self.swept.ended;
@@ -240,6 +220,12 @@ impl Writing {
         Ok(Some(Recorded { recording, voice_to_voice: std::mem::take(&mut self.voices).answers() }))
     }
 
+    fn give_up(&mut self) {
+        *self.said.lock() = Events { given_up: true, ..Events::default() };
+    }
+}
+
+impl Writing {
     fn place(&mut self) {
         let mut audio = self.swept.audio.as_slice();
         let mut next = |bytes| {

@@ -81,9 +81,7 @@ async fn write(path: PathBuf, lines: Arc<Lines>, started: oneshot::Receiver<()>,
     if started.await.is_err() {
         return Ok(false);
     }
-    let (done, outcome) = oneshot::channel();
-    disk.take(Writing { path, lines, lot: String::new(), file: None, done: Some(done) });
-    outcome.await.unwrap_or_else(|_| Err(io::Error::other("its writer failed"))).map(|()| true)
+    disk.take(Writing { path, lines, lot: String::new(), file: None }).await.map(|()| true)
 }
 
 /// A trace in the making.
@@ -93,34 +91,16 @@ struct Writing {
     /// What is being written; its room is that of the next lot.
     lot: String,
     file: Option<File>,
-    done: Option<oneshot::Sender<io::Result<()>>>,
 }
 
 impl Work for Writing {
-    fn go_on(&mut self, _: Instant) -> bool {
-        let outcome = match self.write() {
-            Ok(false) => return true,
-            Ok(true) => Ok(()),
-            Err(error) => {
-                *self.lines.lock() = Waiting { over: true, ..Waiting::default() };
-                Err(error)
-            }
-        };
-        if let Some(done) = self.done.take() {
-            // Whoever waited may have lost patience.
-            let _ = done.send(outcome);
-        }
-        false
-    }
-}
+    type Done = ();
 
-impl Writing {
-    /// Whether that was all.
-    fn write(&mut self) -> io::Result<bool> {
+    fn write(&mut self, _: Instant) -> io::Result<Option<()>> {
         let over = {
             let mut waiting = self.lines.lock();
             if waiting.text.len() < LOT && !waiting.over {
-                return Ok(false);
+                return Ok(None);
             }
             std::mem::swap(&mut self.lot, &mut waiting.text);
             waiting.over
@@ -133,7 +113,11 @@ impl Writing {
         self.lot.clear();
         // What a slow disk took is given back.
         self.lot.shrink_to(2 * LOT);
-        Ok(over)
+        Ok(over.then_some(()))
+    }
+
+    fn give_up(&mut self) {
+        *self.lines.lock() = Waiting { over: true, ..Waiting::default() };
     }
 }
 

@@ -13,15 +13,15 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use call::wire::openai::{
-    ClientEvent, Content, ErrorBody, InputTokens, Item, OutputTokens, RateLimit, Response, ResponseParams, ServerEvent,
-    Session, SessionObject, TokenUsage, TranscriptionUsage, literal_text,
+    ClientEvent, Content, ErrorBody, Format, InputTokens, Item, OutputTokens, RateLimit, Response, ResponseParams,
+    ServerEvent, Session, SessionObject, TokenUsage, TranscriptionUsage, literal_text,
 };
 use serde_json::json;
 
 use super::generation::{Ending, Generation, Step, What};
+use super::mulaw;
 use super::script::{Behaviour, Reply, ReplyItem, Script, TranscriptOrder, TranscriptionTiming, Voice};
-use super::vad::{Heard, Vad};
-use super::{mulaw, settings};
+use super::vad::{Heard, Vad, VadSettings};
 
 /// The conversation's id. There is one in a session.
 const CONVERSATION: &str = "conv_1";
@@ -138,7 +138,7 @@ impl FakeModel {
             closed: false,
             ids: 0,
             events_sent: 0,
-            session: settings::defaults("gpt-realtime-2.1"),
+            session: Session::of_model("gpt-realtime-2.1"),
             vad: Vad::default(),
             hearing: None,
             buffered: 0,
@@ -374,17 +374,21 @@ impl FakeModel {
         if let Some(code) = self.behaviour.reject_configuration {
             return self.error(Some(code), "The configuration was rejected.", Some("session".into()), event_id);
         }
-        if let Err(refused) = settings::check(&update) {
-            return self.error(Some(refused.code), &refused.message, Some(refused.param), event_id);
+        if [update.input_format(), update.output_format()].contains(&Format::ALaw) {
+            // It is documented; nobody here speaks it.
+            let param = Some("session.audio".into());
+            return self.error(Some("invalid_value"), "The simulator does not know A-law.", param, event_id);
         }
-        let voice = settings::voice(&update);
+        let voice = update.voice();
         let spoken = self.record.generated.iter().any(|item| !item.audio.is_empty());
-        if spoken && voice.is_some() && voice != settings::voice(&self.session) {
+        if spoken && voice.is_some() && voice != self.session.voice() {
             let message = "Cannot update a conversation's voice if assistant audio is present.";
             let param = Some("session.audio.output.voice".into());
             return self.error(Some("cannot_update_voice"), message, param, event_id);
         }
-        settings::update(&mut self.session, update);
+        if let Err(refused) = self.session.update(update) {
+            return self.error(Some(refused.code), &refused.message, Some(refused.param), event_id);
+        }
         self.schedule(self.now + self.behaviour.configure_latency, Later::Configured);
     }
 
@@ -396,17 +400,17 @@ impl FakeModel {
             let message = "Invalid 'audio'. Expected base64-encoded audio bytes.";
             return self.error(Some("invalid_value"), message, Some("audio".into()), event_id);
         };
-        let audio = if settings::hears_mulaw(&self.session) { bytes } else { mulaw::from_pcm_24k(&bytes) };
+        let audio = if self.session.input_format() == Format::MuLaw { bytes } else { mulaw::from_pcm_24k(&bytes) };
         self.record.appended += audio.len() as u64;
         self.buffered += audio.len() as u64;
-        let Some(detection) = settings::turn_detection(&self.session).cloned() else {
+        let Some(detection) = self.session.turn_detection().cloned() else {
             // The clock goes on although nobody listens.
-            let deaf = super::vad::VadSettings { power: f64::INFINITY, silence: u64::MAX };
+            let deaf = VadSettings { power: f64::INFINITY, silence: u64::MAX };
             self.vad.hear(&audio, deaf);
             return;
         };
         let prefix = u64::from(detection.prefix_padding_ms.unwrap_or(300)) * 8;
-        for heard in self.vad.hear(&audio, settings::vad(&detection)) {
+        for heard in self.vad.hear(&audio, VadSettings::of(&detection)) {
             match heard {
                 Heard::Started { at } => {
                     let item_id = self.new_id("item");
@@ -459,7 +463,7 @@ impl FakeModel {
         self.add(Held { item, audio: None }, None);
         let said = self.script.caller_says.get(self.committed).cloned().unwrap_or_else(|| Some("Hello.".into()));
         self.committed += 1;
-        if settings::transcribes(&self.session) && seconds > 0.0 {
+        if self.session.transcribes() && seconds > 0.0 {
             match self.behaviour.transcription {
                 TranscriptionTiming::After(Duration::ZERO) => self.transcribed(item_id, said),
                 TranscriptionTiming::After(delay) => {
@@ -704,7 +708,7 @@ impl FakeModel {
                 {
                     audio.extend(&piece);
                 }
-                let mulaw = settings::speaks_mulaw(&self.session);
+                let mulaw = self.session.output_format() == Format::MuLaw;
                 let delta = STANDARD.encode(if mulaw { piece } else { mulaw::to_pcm_24k(&piece) });
                 self.emit(ServerEvent::AudioDelta { response_id, item_id, output_index, content_index, delta });
             }
@@ -838,8 +842,8 @@ impl FakeModel {
     fn response(&self, active: &Generation, status: &'static str) -> Response {
         let over = status != "in_progress";
         let begun = active.outputs.iter().enumerate().filter(|(_, output)| over && output.added);
-        let voice = settings::voice(&self.session).cloned();
-        let format = if settings::speaks_mulaw(&self.session) { "audio/pcmu" } else { "audio/pcm" };
+        let voice = self.session.voice().cloned();
+        let format = self.session.output_format().name();
         Response {
             id: active.id.clone(),
             object: "realtime.response",

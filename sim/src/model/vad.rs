@@ -1,5 +1,7 @@
 //! Speech detection by loudness, on the clock of the appended audio.
 
+use call::wire::openai::TurnDetectionSettings;
+
 use super::mulaw;
 
 /// Samples of one frame: 10 ms.
@@ -30,6 +32,20 @@ impl VadSettings {
     pub fn new(threshold: f64, silence_ms: u32) -> Self {
         let dbfs = -60.0 + 40.0 * threshold;
         VadSettings { power: 32_768.0_f64.powi(2) * 10.0_f64.powf(dbfs / 10.0), silence: u64::from(silence_ms) * 8 }
+    }
+
+    /// As the session has it.
+    pub fn of(detection: &TurnDetectionSettings) -> Self {
+        let silence_ms = match detection.kind.as_str() {
+            // It would wait for the sense of what is said; here it waits longer or shorter.
+            "semantic_vad" => match detection.eagerness.as_deref() {
+                Some("low") => 1_200,
+                Some("high") => 300,
+                _ => 600,
+            },
+            _ => detection.silence_duration_ms.unwrap_or(500),
+        };
+        VadSettings::new(detection.threshold.unwrap_or(0.5), silence_ms)
     }
 }
 

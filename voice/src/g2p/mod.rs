@@ -4,7 +4,7 @@
 //! last to the first, since some sound otherwise before a vowel; [`unknown`] reads what the lexicon has not.
 
 mod lexicon;
-mod numbers;
+pub(crate) mod numbers;
 mod stress;
 mod tagger;
 mod unknown;

@@ -6,14 +6,14 @@ use std::collections::VecDeque;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use call::wire::openai::{
-    Asked, Content, ErrorBody, InputTokens, Item, OutputTokens, Response, ResponseParams, ServerEvent, StatusDetails,
-    TokenUsage, pressed_keys,
+    Asked, Content, ErrorBody, InputTokens, Item, Modality, OutputTokens, Response, ResponseParams, ServerEvent,
+    StatusDetails, TokenUsage, pressed_keys,
 };
 use serde_json::{Value, json};
 
 use super::engine::{Found, What, at_rate};
 use super::session::{CONVERSATION, Held, Session};
-use super::settings::{self, Modality};
+use super::settings;
 use crate::dialogue::{Dialogue, Reply};
 use crate::speak::sentences;
 
@@ -57,8 +57,8 @@ impl Session {
     /// Begins a response, unless there is one.
     pub(super) fn respond(&mut self, params: ResponseParams, event_id: Option<String>) {
         let modality = match params.output_modalities.as_deref() {
-            None => Ok(settings::modality(&self.settings)),
-            Some(modalities) => settings::modality_of(modalities, "response.output_modalities"),
+            None => Ok(self.settings.modality()),
+            Some(modalities) => Modality::of(modalities, "response.output_modalities"),
         };
         let modality = match modality {
             Ok(modality) => modality,
@@ -260,12 +260,12 @@ impl Session {
             return;
         };
         if let Some(sentence) = rest.pop_front() {
-            let rate = settings::output_format(&self.settings).rate();
+            let rate = settings::rate(self.settings.output_format());
             if let Some(samples) = self.dialogue.clip(&sentence) {
                 self.active = Some(active);
                 return self.give(sentence, &at_rate(samples, rate));
             }
-            let speed = settings::speed(&self.settings);
+            let speed = self.settings.speed() as f32;
             let work = self.ask(What::Speak { sentence: sentence.clone(), rate, speed });
             *under_way = Some((work, sentence));
             self.active = Some(active);
@@ -296,8 +296,8 @@ impl Session {
         said.push_str(&delta);
         active.said_characters += delta.len();
         let (response_id, item_id) = (active.id.clone(), item_id.clone());
-        let format = settings::output_format(&self.settings);
-        let ms = samples.len() as u64 * 1_000 / u64::from(format.rate().hz());
+        let format = self.settings.output_format();
+        let ms = samples.len() as u64 * 1_000 / u64::from(settings::rate(format).hz());
         active.said_ms += ms;
         if let Some(at) = self.position(&item_id) {
             let held = &mut self.conversation[at];
@@ -312,8 +312,8 @@ impl Session {
             content_index,
             delta,
         });
-        for piece in samples.chunks(format.rate().hz() as usize * DELTA_MS / 1_000) {
-            let delta = STANDARD.encode(format.write(piece));
+        for piece in samples.chunks(settings::rate(format).hz() as usize * DELTA_MS / 1_000) {
+            let delta = STANDARD.encode(settings::write(format, piece));
             let (response_id, item_id) = (response_id.clone(), item_id.clone());
             self.emit(ServerEvent::AudioDelta { response_id, item_id, output_index, content_index, delta });
         }
@@ -436,7 +436,7 @@ impl Session {
             Outputs::InConversation(ids) => (ids.iter().filter_map(here).collect(), Some(CONVERSATION.into())),
             Outputs::Outside(items) => (items.clone(), None),
         };
-        let format = settings::output_format(&self.settings).name();
+        let format = self.settings.output_format().name();
         let modality = match active.modality {
             Modality::Audio => "audio",
             Modality::Text => "text",
@@ -449,7 +449,7 @@ impl Session {
             output: if end.is_some() { output } else { Vec::new() },
             conversation_id,
             output_modalities: vec![modality.into()],
-            audio: json!({"output": {"format": {"type": format}, "voice": settings::voice(&self.settings)}}),
+            audio: json!({"output": {"format": {"type": format}, "voice": self.settings.voice()}}),
             max_output_tokens: self.settings.max_output_tokens.clone().unwrap_or_else(|| "inf".into()),
             metadata: active.params.metadata.clone(),
             usage: end.filter(|end| !matches!(end, End::Failed(_))).map(|_| self.usage(active)),

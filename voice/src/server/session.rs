@@ -13,15 +13,15 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use call::wire::openai::{
-    ClientEvent, Content, ErrorBody, Item, ResponseParams, ServerEvent, Session as Settings, SessionObject, Tool,
-    TranscriptionUsage,
+    ClientEvent, Content, ErrorBody, Format, Item, ResponseParams, ServerEvent, Session as Settings, SessionObject,
+    Tool, TranscriptionUsage,
 };
 
 use jiff::Timestamp;
 
 use super::engine::{Done, Found, What, Work};
 use super::response::{Active, End};
-use super::settings::{self, Format};
+use super::settings;
 use crate::detect::{Hearing, Turn, Turns};
 use crate::dialogue::{Dialogue, Flow};
 use crate::resample::Resampler;
@@ -256,13 +256,13 @@ impl Session {
     }
 
     fn configure(&mut self, update: Settings, event_id: Option<String>) {
-        let voice = settings::voice(&update);
-        if self.has_spoken && voice.is_some() && voice != settings::voice(&self.settings) {
+        let voice = update.voice();
+        if self.has_spoken && voice.is_some() && voice != self.settings.voice() {
             let message = "Cannot update a conversation's voice if assistant audio is present.";
             let param = Some("session.audio.output.voice".to_owned());
             return self.error(Some("cannot_update_voice"), message, param, event_id);
         }
-        match settings::update(&mut self.settings, update) {
+        match self.settings.update(update) {
             Ok(()) => self.emit(ServerEvent::SessionUpdated { session: self.object() }),
             Err(refused) => self.error(Some(refused.code), &refused.message, Some(refused.param), event_id),
         }
@@ -280,10 +280,10 @@ impl Session {
             return self.error(Some("rate_limit_exceeded"), message, None, event_id);
         }
         let before = self.waiting.len();
-        let format = settings::input_format(&self.settings);
+        let format = self.settings.input_format();
         match format {
-            Format::MuLaw | Format::ALaw => self.waiting.extend(format.read(&bytes)),
-            Format::Pcm => self.narrower.process(&format.read(&bytes), &mut self.waiting),
+            Format::MuLaw | Format::ALaw => self.waiting.extend(settings::read(format, &bytes)),
+            Format::Pcm => self.narrower.process(&settings::read(format, &bytes), &mut self.waiting),
         }
         self.buffer.extend(&self.waiting[before..]);
         let spare = self.buffer.len().saturating_sub(BUFFER_MAX);
@@ -315,7 +315,7 @@ impl Session {
         };
         self.hearing = Some(hearing);
         for probability in probabilities {
-            let Some(detection) = settings::turn_detection(&self.settings).cloned() else {
+            let Some(detection) = self.settings.turn_detection().cloned() else {
                 // The clock goes on although nobody listens.
                 self.turns.step(0.0, crate::detect::TurnSettings { threshold: 1.0, silence: u64::MAX });
                 continue;
@@ -485,7 +485,7 @@ impl Session {
         if let Some(at) = at {
             self.conversation[at].heard = Some(text.clone().unwrap_or_default());
         }
-        if !settings::transcribes(&self.settings) {
+        if !self.settings.transcribes() {
             return;
         }
         let transcript = match text {

@@ -40,6 +40,8 @@ pub(super) struct Caller {
     pub cleared: Option<(u16, u64)>,
     /// Given so far by the model.
     pub utterances: u16,
+    /// Bytes of audio that the model has given and the carrier was not given yet.
+    pub queued: u64,
     /// It reads nothing from the moment on at which it was told so.
     blocked: bool,
 }
@@ -101,6 +103,7 @@ impl Caller {
             speech_told: None,
             cleared: None,
             utterances: 0,
+            queued: 0,
             blocked: false,
         }
     }
@@ -353,6 +356,8 @@ impl Caller {
                     shared.measured.barge_ins += 1;
                 }
                 self.cleared = self.player.clear(now);
+                // An interruption: what had not been sent is thrown away.
+                self.queued = 0;
                 // What was flushed comes back, too.
                 while !self.player.marks.is_empty() {
                     self.return_mark(shared)?;
@@ -370,6 +375,7 @@ impl Caller {
             shared.problem(format!("call {} was given another call's audio", self.number));
         }
         let duration = bytes * 125;
+        self.queued = self.queued.saturating_sub(bytes);
         let (before, player) = (self.player.end, &mut self.player);
         player.end = before.max(now) + duration;
         let utterance = stamp.map(Stamp::utterance).or(player.last.as_ref().map(|last| last.utterance)).unwrap_or(0);

@@ -312,6 +312,11 @@ impl Load {
         self.callers.iter().filter(|caller| caller.is_streaming() && !caller.is_blocked()).count()
     }
 
+    /// Bytes of audio that wait in what is under load.
+    pub(crate) fn queued(&self) -> u64 {
+        self.callers.iter().map(|caller| caller.queued).sum()
+    }
+
     /// Callers that were told that the line is busy.
     pub(crate) fn refused(&self) -> usize {
         self.shared.refused

@@ -302,10 +302,11 @@ impl Model {
             r#"{{"type":"response.output_audio_transcript.delta","event_id":"event_l","response_id":"{id}","item_id":"{item}","output_index":0,"content_index":0,"delta":" words"}}"#
         );
         frame::write_text(&mut shared.frame, Side::Server, words.as_bytes());
-        if answer.deltas == 0
-            && let Some(caller) = callers.get_mut(usize::from(call))
-        {
-            caller.first_delta = Some((answer.utterance, shared.now()));
+        if let Some(caller) = callers.get_mut(usize::from(call)) {
+            caller.queued += audio.len() as u64;
+            if answer.deltas == 0 {
+                caller.first_delta = Some((answer.utterance, shared.now()));
+            }
         }
         answer.deltas += 1;
         self.answer = Some(answer);

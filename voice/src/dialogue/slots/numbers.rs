@@ -3,35 +3,14 @@
 use std::ops::Range;
 
 use super::words::{Word, at};
+use crate::g2p::numbers::{ONES, TENS};
 
 /// The value of one number word or of figures.
 pub fn value_of(word: &str) -> Option<u64> {
-    const SMALL: [&str; 20] = [
-        "zero",
-        "one",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "ten",
-        "eleven",
-        "twelve",
-        "thirteen",
-        "fourteen",
-        "fifteen",
-        "sixteen",
-        "seventeen",
-        "eighteen",
-        "nineteen",
-    ];
-    const TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
-    let small = SMALL.iter().position(|&small| small == word).map(|at| at as u64);
-    let tens = || TENS.iter().position(|&tens| tens == word).map(|at| 10 * (at as u64 + 2));
-    small.or_else(tens).or_else(|| word.parse().ok().filter(|_| is_figures(word)))
+    // The first two of the tens have no word.
+    let place_in = |table: &[&str]| table.iter().position(|&known| known == word && !word.is_empty());
+    let small = place_in(&ONES).or_else(|| place_in(&TENS).map(|tens| tens * 10)).map(|value| value as u64);
+    small.or_else(|| word.parse().ok().filter(|_| is_figures(word)))
 }
 
 fn is_figures(word: &str) -> bool {
