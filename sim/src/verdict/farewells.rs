@@ -25,6 +25,8 @@ pub(super) struct Farewells {
     said: BTreeMap<ItemId, String>,
     /// A turn, spoken or pressed, waits for its own answer, or is being spoken.
     behind: bool,
+    /// So do keys: who pressed some has said more than goodbye.
+    keys: bool,
     caller_speaks: bool,
     /// What the caller said last, and what was said in holds that came to nothing: no turns, whenever they are committed.
     spoken: Option<ItemId>,
@@ -79,7 +81,7 @@ impl Farewells {
             }
             ModelInput::Committed { item } => {
                 self.newest = None;
-                let is_turn = config.turns == Turns::Client && !self.undone.contains(item);
+                let is_turn = config.turns == Turns::Client && !self.undone.contains(item) && !self.keys;
                 self.turn = is_turn.then_some(*item);
             }
             ModelInput::TranscriptDone { response, item, text } if self.newest == Some(*response) => {
@@ -136,13 +138,18 @@ impl Farewells {
             ("note", "Dropped") | ("cancel" | "remember" | "pressed", _) => {
                 (self.newest, self.turn) = (None, None);
                 // Keys are a turn too.
-                self.behind |= words.starts_with("pressed");
+                self.keys |= words.starts_with("pressed");
+                self.behind |= self.keys;
+            }
+            // The caller's, it was not meant as one.
+            ("delete", name) => {
+                self.turn.take_if(|turn| name == turn.to_string());
             }
             // Whatever is asked for now comes after what was said; only an answer to the turn does not change it.
             ("create", _) => {
                 self.newest = None;
                 if words.ends_with("CallerTurn") {
-                    self.behind = false;
+                    (self.behind, self.keys) = (false, false);
                 } else {
                     self.turn = None;
                 }

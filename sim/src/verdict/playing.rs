@@ -51,11 +51,15 @@ fn pieces(played: &[u8], items: &[Stretch], doubt: usize) -> Result<Vec<Piece>, 
         };
         let best = |at: usize| {
             let near = (sounded.saturating_sub(doubt)..=reached + doubt).map(|from| (item, from));
-            // The end of the item before may be in doubt too, when only the beginning of this one was played.
-            let before = item.checked_sub(1).filter(|_| reached < doubt).into_iter().flat_map(|index| {
-                let length = items[index].audio.len();
-                (length.saturating_sub(doubt - reached)..length).map(move |from| (index, from))
+            // The end of the item before may be in doubt too, when only the beginning of this one was played; and of those
+            // before it, if they are short.
+            let mut since = sounded;
+            let before = (0..item).rev().map_while(move |index| {
+                let (length, left) = (items[index].audio.len(), doubt.checked_sub(since).filter(|left| *left > 0)?);
+                since += length;
+                Some((length.saturating_sub(left)..length).map(move |from| (index, from)))
             });
+            let before = before.flatten();
             let later = (item + 1..items.len()).flat_map(|index| (0..=doubt).map(move |from| (index, from)));
             near.chain(before)
                 .chain(later)
@@ -238,8 +242,10 @@ fn judge_stretches(world: &World, heard: &Heard<'_>, tolerance: Duration, last_p
         }
         let of_it = || pieces.iter().filter(|piece| piece.stretch == index);
         let reached = of_it().map(Piece::reaches).max().unwrap_or(0);
-        let rest = stretch.audio.len() - reached;
-        if rest <= bytes_of(tolerance) || stretch.audio[reached..].iter().all(|byte| is_silent(*byte)) {
+        // Of silence nobody can say whether it was heard.
+        let Some(last) = stretch.audio[reached..].iter().rposition(|byte| !is_silent(*byte)) else { continue };
+        let rest = last + 1;
+        if rest <= bytes_of(tolerance) {
             continue;
         }
         let next = pieces.iter().find(|piece| piece.stretch > index).map(|piece| line.time_of(piece.at));
