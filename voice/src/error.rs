@@ -8,6 +8,9 @@ pub enum Error {
     /// A file of the weights is not there. The message says what to do.
     #[error("{} is missing: run `patchcord models pull`", .0.display())]
     Missing(PathBuf),
+    /// The better recogniser was asked for, and a file of it is not there.
+    #[error("{} is missing: run `patchcord models pull --recogniser base`, or use \"tiny\"", .0.display())]
+    MissingBase(PathBuf),
     /// A file is there, and is not what it should be.
     #[error("{}: {why}; `patchcord models verify` says which files are damaged", .path.display())]
     Damaged { path: PathBuf, why: String },

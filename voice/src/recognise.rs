@@ -31,7 +31,14 @@ pub const LONGEST: usize = 30 * RATE as usize;
 /// Speech of this length says something: an empty text is asked again, with the end forbidden as its first token.
 const SAYS_SOMETHING: usize = RATE as usize / 4;
 
-/// A recogniser. It holds some 120 MB, and works on one thing at a time.
+/// Which of Moonshine's models: `docs/voice.md` has what each costs, and how often it errs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Size {
+    Tiny,
+    Base,
+}
+
+/// A recogniser. It holds some 120 MB, or 150 MB if it is the larger one, and works on one thing at a time.
 pub struct Recogniser {
     encoder: Session,
     decoder: Session,

@@ -7,7 +7,7 @@ use crate::detect::Detector;
 use crate::error::{Error, Result};
 use crate::g2p::Pronouncer;
 use crate::models;
-use crate::recognise::Recogniser;
+use crate::recognise::{Recogniser, Size};
 use crate::runtime::Runtime;
 use crate::speak::{Said, Speaker};
 use crate::synthesise::Synthesizer;
@@ -17,10 +17,12 @@ use crate::synthesise::Synthesizer;
 pub struct Weights {
     folder: PathBuf,
     runtime: Runtime,
+    recogniser: Size,
 }
 
 impl Weights {
-    /// Looks whether all files are there, and loads the inference library.
+    /// Looks whether all files are there, and loads the inference library. It recognises with the better model if that is
+    /// there too.
     ///
     /// # Errors
     /// If a file is missing, or the library cannot be used.
@@ -31,7 +33,25 @@ impl Weights {
         }
         // The loader takes a relative path for one beside the program.
         let folder = std::path::absolute(folder).map_err(|error| Error::damaged(folder, error))?;
-        Ok(Weights { runtime: Runtime::load(&folder.join(models::RUNTIME))?, folder })
+        let recogniser = if models::BASE.is_here(&folder) { Size::Base } else { Size::Tiny };
+        Ok(Weights { runtime: Runtime::load(&folder.join(models::RUNTIME))?, folder, recogniser })
+    }
+
+    /// The same, but it recognises with the model of this size.
+    ///
+    /// # Errors
+    /// If a file of that is missing.
+    pub fn recognising_with(self, size: Size) -> Result<Weights> {
+        let absent = |file: &&models::File| !self.folder.join(file.path).is_file();
+        match models::BASE.files.iter().find(absent) {
+            Some(file) if size == Size::Base => Err(Error::MissingBase(self.folder.join(file.path))),
+            _ => Ok(Weights { recogniser: size, ..self }),
+        }
+    }
+
+    /// The model that it recognises with.
+    pub fn recogniser_size(&self) -> Size {
+        self.recogniser
     }
 
     /// # Errors
@@ -43,7 +63,11 @@ impl Weights {
     /// # Errors
     /// If the model is damaged.
     pub fn recogniser(&self) -> Result<Recogniser> {
-        Recogniser::load(&self.runtime, &self.folder.join("moonshine-tiny-en"))
+        let folder = match self.recogniser {
+            Size::Tiny => "moonshine-tiny-en",
+            Size::Base => "moonshine-base-en",
+        };
+        Recogniser::load(&self.runtime, &self.folder.join(folder))
     }
 
     /// # Errors

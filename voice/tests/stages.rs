@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use voice::detect::{Hearing, Turn, TurnSettings, Turns};
 use voice::level::{LOUDNESS, PEAK, loudness};
+use voice::recognise::Recogniser;
 use voice::resample::Resampler;
 use voice::server::engine::{Engine, Found, What, Work};
 use voice::speak::{Rate, Said};
@@ -35,19 +36,22 @@ fn turns(weights: &Weights, samples: &[f32]) -> Vec<Turn> {
 
 #[test]
 fn what_is_said_is_heard_as_one_turn_and_understood() {
-    let Some(weights) = common::weights("what_is_said_is_heard_as_one_turn_and_understood") else { return };
+    let all = common::recognisers("what_is_said_is_heard_as_one_turn_and_understood");
+    let Some(weights) = all.first() else { return };
     let mut speaker = weights.speaker(Arc::new(Said::default())).unwrap();
-    let mut recogniser = weights.recogniser().unwrap();
+    let mut recognisers: Vec<Recogniser> = all.iter().map(|weights| weights.recogniser().unwrap()).collect();
     for line in ["I have a table for four on Friday.", "Can I get your phone number?", "We are open from nine to five."]
     {
         let spoken = speaker.say(line, Rate::Telephone, 1.0).unwrap();
         let heard = telephone(&spoken);
-        let text = recogniser.recognise(&Resampler::convert(8_000, 16_000, &heard)).unwrap();
-        assert_eq!(common::words(&text), common::words(line));
+        for (recogniser, weights) in recognisers.iter_mut().zip(&all) {
+            let text = recogniser.recognise(&Resampler::convert(8_000, 16_000, &heard)).unwrap();
+            assert_eq!(common::words(&text), common::words(line), "{:?}", weights.recogniser_size());
+        }
         let mut call = vec![0.0; 4_000];
         call.extend(&heard);
         call.extend([0.0; 8_000]);
-        let turns: Vec<Turn> = turns(&weights, &call)
+        let turns: Vec<Turn> = turns(weights, &call)
             .into_iter()
             .filter(|turn| matches!(turn, Turn::Started { .. } | Turn::Stopped { .. }))
             .collect();
@@ -123,13 +127,15 @@ fn noise_tones_and_silence_are_no_speech() {
 /// A client that commits whatever it has gets no words of what is none: the recogniser itself would make some up.
 #[tokio::test]
 async fn what_is_no_speech_has_no_text() {
-    let Some(weights) = common::weights("what_is_no_speech_has_no_text") else { return };
-    let engine = Engine::start(&weights, 1, 2).unwrap();
-    let (results, mut found) = tokio::sync::mpsc::channel(1);
-    for (name, samples) in no_speech() {
-        let what = What::Recognise { samples: telephone(&samples), unchecked: true };
-        engine.ask(Work { id: 1, what }, &results);
-        assert_eq!(found.recv().await.unwrap().found, Ok(Found::Text(String::new())), "{name}");
+    for weights in common::recognisers("what_is_no_speech_has_no_text") {
+        let engine = Engine::start(&weights, 1, 2).unwrap();
+        let (results, mut found) = tokio::sync::mpsc::channel(1);
+        for (name, samples) in no_speech() {
+            let what = What::Recognise { samples: telephone(&samples), unchecked: true };
+            engine.ask(Work { id: 1, what }, &results);
+            let found = found.recv().await.unwrap().found;
+            assert_eq!(found, Ok(Found::Text(String::new())), "{name}, {:?}", weights.recogniser_size());
+        }
     }
 }
 

@@ -1,17 +1,32 @@
-//! The weights, fetched as users fetch them.
+//! The weights: fetched as users fetch them, and which of them are used.
+#![allow(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
 
 mod common;
 
-use voice::models::{self, Happening, State};
+use voice::models::{self, BASE, Happening, State};
+use voice::recognise::Size;
+use voice::{Error, Weights};
 
 /// Run by `scripts/voice-models` before the tests that need weights: it downloads what is missing, so it is not among the
 /// tests that everybody runs.
 #[test]
 #[ignore = "downloads 82 MB"]
 fn they_are_fetched() {
+    fetch(Size::Tiny);
+}
+
+/// The same with the better recogniser: `scripts/voice-models base`.
+#[test]
+#[ignore = "downloads 137 MB"]
+fn the_better_recogniser_is_fetched_and_converted() {
+    fetch(Size::Base);
+    assert!(models::BASE.is_here(&common::folder()));
+}
+
+fn fetch(recogniser: Size) {
     let folder = common::folder();
     let mut told = Vec::new();
-    models::pull(&folder, |happening| match happening {
+    models::pull(&folder, recogniser, |happening| match happening {
         Happening::Fetched(..) => {}
         other => told.push(other),
     })
@@ -22,6 +37,40 @@ fn they_are_fetched() {
     }
     // A second time there is nothing to do.
     let mut again = Vec::new();
-    models::pull(&folder, |happening| again.push(happening)).unwrap();
+    models::pull(&folder, recogniser, |happening| again.push(happening)).unwrap();
     assert!(again.iter().all(|happening| matches!(happening, Happening::AlreadyHere(_))), "{again:?}");
+}
+
+/// In a folder that has the small weights and no more, until files of the better recogniser's sizes lie beside them.
+#[cfg(unix)]
+#[test]
+fn the_better_recogniser_is_used_when_it_is_here() {
+    if common::weights("the_better_recogniser_is_used_when_it_is_here").is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let whole = std::path::absolute(common::folder()).unwrap();
+    for file in models::files() {
+        let path = folder.path().join(file.path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(whole.join(file.path), path).unwrap();
+    }
+    let weights = Weights::open(folder.path()).unwrap();
+    assert_eq!(weights.recogniser_size(), Size::Tiny);
+    let refused = weights.recognising_with(Size::Base).err().unwrap();
+    assert!(matches!(refused, Error::MissingBase(_)), "{refused}");
+    assert!(refused.to_string().contains("patchcord models pull --recogniser base"), "{refused}");
+    assert!(models::verify(folder.path()).iter().all(|(_, state)| *state == State::Good));
+    for file in BASE.files {
+        let path = folder.path().join(file.path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::File::create(path).unwrap().set_len(file.size).unwrap();
+    }
+    let weights = Weights::open(folder.path()).unwrap();
+    assert_eq!(weights.recogniser_size(), Size::Base);
+    assert_eq!(weights.recognising_with(Size::Tiny).unwrap().recogniser_size(), Size::Tiny);
+    // What they are, only their hashes tell; and what is wrong is then wanted right.
+    let found = models::verify(folder.path());
+    let wrong: Vec<&str> = found.iter().filter(|(_, state)| *state != State::Good).map(|(file, _)| file.path).collect();
+    assert_eq!(wrong, BASE.files.iter().map(|file| file.path).collect::<Vec<_>>());
 }

@@ -44,6 +44,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Folder of the embedded model's weights. `None`: `voice-models` in the data folder.
     pub voice_models: Option<PathBuf>,
+    /// What the embedded model recognises with.
+    pub recogniser: Recogniser,
     /// Key of the control API. `None`: it answers on loopback only.
     pub api_key: Option<Secret>,
     /// Calls at once (N9); one more is told that the line is busy. A core carries some 500 (docs), so this is safe on
@@ -75,6 +77,17 @@ pub struct Config {
     pub database: Option<Database>,
     /// Never empty.
     pub agents: Vec<Agent>,
+}
+
+/// Sizes of the embedded model's recogniser.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Recogniser {
+    /// Base if its weights are here, else tiny.
+    Best,
+    /// Always there; half the memory.
+    Tiny,
+    /// Errs less often.
+    Base,
 }
 
 /// The model account.
@@ -198,6 +211,7 @@ impl Default for Config {
             public_url: None,
             data: PathBuf::from("patchcord-data"),
             voice_models: None,
+            recogniser: Recogniser::Best,
             api_key: None,
             max_calls: 100,
             socket_backlog_max: 1 << 20,

@@ -44,6 +44,12 @@ pub(super) const SERVER: &[Setting<Config>] = &[
         |c| &mut c.voice_models,
         "Folder of the embedded model's weights. Unset: `voice-models` in the data folder.",
     ),
+    Server::new(
+        "recogniser",
+        |c| &mut c.recogniser,
+        "What the embedded model recognises with: \"best\" is base if its weights are here (`patchcord models pull --recogniser \
+         base`), else tiny. Base errs less often, and takes more time and memory (`docs/voice.md`).",
+    ),
     Server::variable(
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         |c| &mut c.otlp_endpoint,

@@ -16,7 +16,7 @@ use super::audio::Vad;
 use super::read::Reader;
 use super::setting::{Given, Limits, Setting, Value};
 use super::together::{not_a_number, plausible_number};
-use super::{Database, Secret, SharedKey, SharedKeys, Verify};
+use super::{Database, Recogniser, Secret, SharedKey, SharedKeys, Verify};
 use crate::agent::{Provider, Tool};
 use crate::answer::Answer;
 
@@ -331,6 +331,8 @@ macro_rules! choices {
 choices!(Verify: "always" => Verify::Always => Verify::Always,
     "unless-loopback" => Verify::UnlessLoopback => Verify::UnlessLoopback);
 choices!(Provider: "openai" => Provider::OpenAi => Provider::OpenAi, "local" => Provider::Local => Provider::Local);
+choices!(Recogniser: "best" => Recogniser::Best => Recogniser::Best, "tiny" => Recogniser::Tiny => Recogniser::Tiny,
+    "base" => Recogniser::Base => Recogniser::Base);
 choices!(Turns: "client" => Turns::Client => Turns::Client, "model" => Turns::Model => Turns::Model);
 choices!(Vad: "server" => Vad::Server => Vad::Server, "semantic" => Vad::Semantic => Vad::Semantic);
 choices!(Eagerness: "low" => Eagerness::Low => Eagerness::Low, "medium" => Eagerness::Medium => Eagerness::Medium,

