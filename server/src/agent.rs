@@ -1,6 +1,7 @@
 //! An agent as the configuration describes it, and what a call needs to know of it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use call::bridge::Clips;
 use call::config::CallConfig;
@@ -9,9 +10,8 @@ use call::trace::Words;
 use call::wire::openai::{NoiseReduction, SessionSettings, ToolSpec};
 use reqwest::Url;
 
-use crate::config::Audio;
-
 use crate::answer::Answer;
+use crate::config::{Audio, NamedSecret};
 
 #[derive(Clone, PartialEq, Debug)]
 pub struct Agent {
@@ -54,8 +54,9 @@ pub struct Model {
     /// As the vendor spells it; not checked, since vendors add models.
     pub name: String,
     pub voice: String,
-    /// What the embedded model answers. `None`: its manners only.
+    /// What the embedded model answers. `None`: its manners only, unless a chat server decides.
     pub flow: Option<PathBuf>,
+    pub chat: Chat,
     /// The model that transcribes the caller.
     pub transcription: Option<String>,
     /// Of speech, 0.25 to 1.5.
@@ -65,6 +66,24 @@ pub struct Model {
     pub reasoning_effort: Option<String>,
     /// What the model does to the caller's audio before it listens.
     pub noise_reduction: Option<NoiseReduction>,
+}
+
+/// A chat server that decides what the embedded model answers.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Chat {
+    /// Of its chat completions. `None`: there is none.
+    pub url: Option<Url>,
+    /// As the server spells it.
+    pub model: Option<String>,
+    pub key: Option<NamedSecret>,
+    /// From the request to the first words, and between words.
+    pub silence_max: Duration,
+    /// From the request to the answer's end.
+    pub answer_max: Duration,
+    /// Of one answer.
+    pub characters_max: usize,
+    /// Messages of the conversation that are sent.
+    pub messages_max: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,6 +119,7 @@ impl Default for Agent {
                 name: "gpt-realtime-2.1".to_owned(),
                 voice: "marin".to_owned(),
                 flow: None,
+                chat: Chat::default(),
                 transcription: None,
                 speed: None,
                 max_output_tokens: None,
@@ -113,6 +133,20 @@ impl Default for Agent {
             recording: true,
             trace: Some(Words::Masked),
             tools: Vec::new(),
+        }
+    }
+}
+
+impl Default for Chat {
+    fn default() -> Self {
+        Chat {
+            url: None,
+            model: None,
+            key: None,
+            silence_max: Duration::from_secs(6),
+            answer_max: Duration::from_secs(60),
+            characters_max: 1_500,
+            messages_max: 40,
         }
     }
 }

@@ -128,7 +128,7 @@ impl Server {
             );
         }
         #[cfg(feature = "voice")]
-        let local = local::Local::start(&config)?;
+        let local = local::Local::start(&config, &client)?;
         let ears = ears::start(&config)?;
         let commands = Commands::new(client, config.twilio.clone(), Some(&public_url));
         let app = App {

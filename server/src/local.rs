@@ -6,18 +6,20 @@ use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use ::voice::chat;
 use ::voice::dialogue::Flow;
 use ::voice::models::{self, BASE, FOLDER, Happening, PACKAGES, State};
 use ::voice::recognise::Size;
 use ::voice::server::engine::Engine;
-use ::voice::server::{Offer, serve};
+use ::voice::server::{Model, Offer, serve};
 use ::voice::{Weights, models::Package};
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::agent::{Agent, Provider};
+use crate::agent::{Agent, Chat, Provider};
 use crate::config::{Config, OpenAi, Recogniser, Secret};
 
 /// Threads for recognition and speech. A turn takes one of them some 200 ms, so that two are enough for a dozen callers, and
@@ -61,6 +63,15 @@ pub struct RealtimeArgs {
     /// What it answers: a flow (docs/voice.md). Without one it knows its manners only.
     #[arg(long, value_name = "FILE")]
     flow: Option<PathBuf>,
+    /// A chat server that decides on the answers instead, by its chat completions (docs/voice.md).
+    #[arg(long, value_name = "URL", conflicts_with = "flow", requires = "chat_model")]
+    chat: Option<reqwest::Url>,
+    /// Which model it is to use.
+    #[arg(long, value_name = "NAME", requires = "chat")]
+    chat_model: Option<String>,
+    /// The environment variable that has its key.
+    #[arg(long, value_name = "VARIABLE", requires = "chat")]
+    chat_key_env: Option<String>,
     /// Sessions at once.
     #[arg(long, value_name = "N", default_value_t = SESSIONS_MAX)]
     sessions: usize,
@@ -229,19 +240,45 @@ fn verify(folder: &Path, json: bool) -> bool {
 /// # Errors
 /// If weights or the flow are missing, or it cannot listen there.
 pub async fn realtime(args: RealtimeArgs, env: &dyn Fn(&str) -> Option<String>) -> Result<bool> {
-    let flow = match &args.flow {
-        Some(path) => read_flow(path)?,
-        None => Arc::new(Flow::default()),
+    let key = match &args.chat_key_env {
+        Some(variable) => Some(env(variable).with_context(|| format!("{variable} is not set; set it to the key"))?),
+        None => None,
     };
+    let tls = crate::model::tls(None)?;
+    let http = crate::http_client(&tls)?;
+    let chat = Chat { url: args.chat, model: args.chat_model, ..Chat::default() };
+    let model = answers(&chat, key.as_deref(), args.flow.as_deref(), &http)?;
     let weights = open(&folder(args.data, env), args.recogniser)?;
     let engine = Engine::load(weights, WORKERS, args.sessions).await?;
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     println!("ws://{}/v1/realtime?model=local", listener.local_addr()?);
-    let offer = Offer { flows: BTreeMap::new(), otherwise: Some(flow), key: None, sessions_max: args.sessions };
+    let offer = Offer { models: BTreeMap::new(), otherwise: Some(model), key: None, sessions_max: args.sessions };
     tokio::select! {
         served = serve(listener, std::future::ready(Ok(engine)), offer) => served.map(|()| true).context("the listener broke"),
         _ = tokio::signal::ctrl_c() => Ok(true),
     }
+}
+
+/// What decides on the answers: the chat server, if there is one, or the flow.
+fn answers(chat: &Chat, key: Option<&str>, flow: Option<&Path>, http: &reqwest::Client) -> Result<Model> {
+    let Some(url) = &chat.url else {
+        return flow.map_or_else(|| Ok(Arc::new(Flow::default())), read_flow).map(Model::Flow);
+    };
+    let limits = chat::Limits {
+        silence_max: chat.silence_max,
+        answer_max: chat.answer_max,
+        characters_max: chat.characters_max,
+        messages_max: chat.messages_max,
+    };
+    let model = chat.model.as_deref().unwrap_or_default();
+    let server = chat::Server::new(http.clone(), url.clone(), model, key, limits);
+    server.map(Arc::new).map(Model::Chat).context("the chat server's key has characters that no key has")
+}
+
+fn answers_of(agent: &Agent, http: &reqwest::Client) -> Result<Model> {
+    let chat = &agent.model.chat;
+    let key = chat.key.as_ref().map(|named| named.secret.reveal());
+    answers(chat, key, agent.model.flow.as_deref(), http)
 }
 
 fn read_flow(path: &Path) -> Result<Arc<Flow>> {
@@ -273,6 +310,38 @@ pub(crate) fn examine(config: &Config, agent: &Agent) -> Result<String> {
     Ok(format!("its weights are in {}", folder.display()))
 }
 
+/// Asks an agent's chat server, if it has one, as a call would, and takes the first words for an answer. How long that took.
+///
+/// # Errors
+/// If it does not answer: why, and what to do.
+pub(crate) async fn try_chat(agent: &Agent, http: &reqwest::Client) -> Result<Option<Duration>, (String, String)> {
+    let server = match answers_of(agent, http) {
+        Ok(Model::Chat(server)) => server,
+        Ok(Model::Flow(_)) => return Ok(None),
+        Err(error) => return Err((format!("{error:#}"), "mend what it names".to_owned())),
+    };
+    let session = agent.session();
+    let request = chat::request::Request {
+        instructions: session.instructions,
+        turns: vec![chat::request::Turn::Caller("Hello.".to_owned())],
+        tools: session.tools,
+        tokens_max: session.max_output_tokens.map(u64::from),
+        reasoning_effort: session.reasoning_effort,
+        ..Default::default()
+    };
+    let began = Instant::now();
+    server.try_out(&request).await.map(|()| Some(began.elapsed())).map_err(|failure| {
+        let next = match (failure.code, &agent.model.chat.key) {
+            ("invalid_api_key", Some(named)) => format!("set {} to a key that is valid", named.variable),
+            ("invalid_api_key", None) => "name the variable that has its key, model.chat.key_env".to_owned(),
+            ("model_not_found", _) => "check model.chat.url and model.chat.model".to_owned(),
+            ("rate_limit_exceeded" | "insufficient_quota", _) => "look at the limits of its account".to_owned(),
+            _ => "start the chat server, see what it logs, and check model.chat.url".to_owned(),
+        };
+        (failure.message, next)
+    })
+}
+
 /// A file of the weights that is not here.
 pub(crate) fn missing(config: &Config) -> Option<PathBuf> {
     let folder = folder_of(config);
@@ -293,17 +362,17 @@ impl Local {
     ///
     /// # Errors
     /// If an agent's flow cannot be read, or the inference library cannot be used.
-    pub(crate) fn start(config: &Config) -> Result<Option<Local>> {
+    pub(crate) fn start(config: &Config, http: &reqwest::Client) -> Result<Option<Local>> {
         let agents: Vec<&Agent> =
             config.agents.iter().filter(|agent| agent.model.provider == Provider::Local).collect();
         if agents.is_empty() {
             return Ok(None);
         }
-        let flow = |agent: &&Agent| {
-            let flow = agent.model.flow.as_deref().map_or_else(|| Ok(Arc::new(Flow::default())), read_flow);
-            flow.map(|flow| (agent.name.clone(), flow)).with_context(|| format!("agent `{}`", agent.name))
+        let model = |agent: &&Agent| {
+            let model = answers_of(agent, http).map(|model| (agent.name.clone(), model));
+            model.with_context(|| format!("agent `{}`", agent.name))
         };
-        let flows: BTreeMap<String, Arc<Flow>> = agents.iter().map(flow).collect::<Result<_>>()?;
+        let models: BTreeMap<String, Model> = agents.iter().map(model).collect::<Result<_>>()?;
         let folder = folder_of(config);
         let names: Vec<&str> = agents.iter().map(|agent| agent.name.as_str()).collect();
         let names = names.join(", ");
@@ -315,7 +384,8 @@ impl Local {
             }
             Err(error) => return Err(error.into()),
         };
-        let served = flows.iter().filter(|(_, flow)| weights.is_some() || flow.is_menu());
+        let is_menu = |model: &Model| matches!(model, Model::Flow(flow) if flow.is_menu());
+        let served = models.iter().filter(|(_, model)| weights.is_some() || is_menu(model));
         let served = served.map(|(name, _)| name.clone()).collect();
         let without_key = config.openai.key.is_none();
         tracing::info!(
@@ -338,7 +408,7 @@ impl Local {
         // Others on this machine have no business there.
         let key = uuid::Uuid::now_v7().to_string() + &uuid::Uuid::now_v7().to_string();
         let account = OpenAi { url: url.parse()?, key: Some(Secret::new(&key)), ..config.openai.clone() };
-        let offer = Offer { flows, otherwise: None, key: Some(key), sessions_max: SESSIONS_MAX };
+        let offer = Offer { models, otherwise: None, key: Some(key), sessions_max: SESSIONS_MAX };
         let serving = tokio::spawn(async move {
             if let Err(error) = serve(listener, engine, offer).await {
                 tracing::error!(%error, "the embedded model is gone");

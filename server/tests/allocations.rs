@@ -68,7 +68,7 @@ const FRAMES: usize = 200;
 
 /// What is counted.
 enum Under {
-    Server(Config),
+    Server(Box<Config>),
     /// What the bench compares with.
     Relay,
 }
@@ -83,7 +83,7 @@ fn server(change: impl FnOnce(&mut Config)) -> Under {
     config.twilio.verify = Verify::UnlessLoopback;
     config.agents[0].greeting = Some("Hello.".to_owned());
     change(&mut config);
-    Under::Server(config)
+    Under::Server(Box::new(config))
 }
 
 /// On a thread of its own, which is counted, until the guard is dropped. Returns where it listens.
@@ -100,7 +100,7 @@ fn start(under: Under, model: String) -> (String, Guard) {
             match under {
                 Under::Server(config) => {
                     let openai = OpenAi { url: model.parse().unwrap(), ..config.openai };
-                    let server = Server::new(Config { data: folder, openai, ..config }, listener).unwrap();
+                    let server = Server::new(Config { data: folder, openai, ..*config }, listener).unwrap();
                     tell.send(address).unwrap();
                     COUNTED.set(true);
                     // Twice: those who still talk are not waited for.

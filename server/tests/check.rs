@@ -366,6 +366,52 @@ fn o6_a_rule_that_is_broken_is_named() {
     assert!((scenarios::of_this_build()[0].expect)(&world).is_err());
 }
 
+/// A chat server on this machine that answers with `status`, and what it was asked.
+#[cfg(feature = "voice")]
+async fn chat_server(status: u16) -> (String, tokio::sync::mpsc::UnboundedReceiver<serde_json::Value>) {
+    let (asked, requests) = tokio::sync::mpsc::unbounded_channel();
+    let answer = move |axum::Json(request): axum::Json<serde_json::Value>| {
+        let _ = asked.send(request);
+        let event = "data: {\"choices\": [{\"delta\": {\"content\": \"Hi\"}}]}\n\n";
+        std::future::ready((axum::http::StatusCode::from_u16(status).unwrap(), event))
+    };
+    let router = axum::Router::new().route("/v1/chat/completions", axum::routing::post(answer));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1/chat/completions", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (url, requests)
+}
+
+#[tokio::test]
+#[cfg(feature = "voice")]
+async fn o6_a_chat_server_is_asked_for_a_word() {
+    let mut world = World::good().await;
+    let weights = world.folder.path().join("weights");
+    for file in voice::models::files() {
+        let path = weights.join(file.path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "").unwrap();
+    }
+    world.set("PATCHCORD_VOICE_MODELS", weights.to_str().unwrap());
+    world.set("CHAT_KEY", "sk-chat");
+    let text = |url: &str| {
+        format!(
+            "[defaults]\nmodel = {{ provider = \"local\", chat = {{ url = \"{url}\", model = \"m\", key_env = \"CHAT_KEY\" }} }}"
+        )
+    };
+    let (url, mut requests) = chat_server(200).await;
+    assert_only(&world.check(&text(&url)).await, "model", Level::Ok, "the chat server at 127.0.0.1 answered in ");
+    // As in a call: a server that takes no tools would be found out.
+    let request = requests.recv().await.unwrap();
+    assert_eq!((&request["model"], &request["tools"][0]["function"]["name"]), (&"m".into(), &"end_call".into()));
+    let (url, _requests) = chat_server(401).await;
+    let report = world.check(&text(&url)).await;
+    assert_only(&report, "model", Level::Fail, "The chat server answered 401");
+    assert!(format!("{:?}", about(&report, "model")).contains("set CHAT_KEY to a key that is valid"));
+    let report = world.check(&text(&format!("http://{}/", unused().await))).await;
+    assert_only(&report, "model", Level::Fail, "was not reached");
+}
+
 /// Whatever an agent's settings are, as long as they are allowed: what the check says of it is not a false alarm. Each
 /// limit in turn at its least and at its most.
 #[test]

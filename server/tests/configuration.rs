@@ -316,7 +316,7 @@ fn wav(coding: u16, rate: u32, data: &[u8]) -> Vec<u8> {
 #[test]
 fn n12_every_setting_of_an_agent_does_something_and_every_limit_of_a_call_is_one() {
     /// What is no number, and something other than its default.
-    const OTHERS: [(&str, &str); 33] = [
+    const OTHERS: [(&str, &str); 36] = [
         ("instructions", "\"Be brief.\""),
         ("greeting", "\"Hello.\""),
         ("protect_greeting", "{ first_ms = 700 }"),
@@ -324,6 +324,12 @@ fn n12_every_setting_of_an_agent_does_something_and_every_limit_of_a_call_is_one
         ("farewell_languages", "[\"fr\"]"),
         ("model.provider", "\"local\""),
         ("model.flow", "\"f.toml\"\nmodel.provider = \"local\""),
+        ("model.chat.url", "\"http://127.0.0.1:9/\"\nmodel.chat.model = \"m\"\nmodel.provider = \"local\""),
+        ("model.chat.model", "\"m\"\nmodel.chat.url = \"http://127.0.0.1:9/\"\nmodel.provider = \"local\""),
+        (
+            "model.chat.key_env",
+            "\"TWILIO_AUTH_TOKEN\"\nmodel.chat.model = \"m\"\nmodel.chat.url = \"http://127.0.0.1:9/\"\nmodel.provider = \"local\"",
+        ),
         ("model.name", "\"m\""),
         ("model.voice", "\"v\""),
         ("model.transcription", "\"t\""),
@@ -385,6 +391,52 @@ fn n12_every_setting_of_an_agent_does_something_and_every_limit_of_a_call_is_one
     // Abilities are the model's, the clips' lengths come of the clips, and what is done about a machine is said with each
     // call that is placed.
     assert_eq!(not, ["abilities", "clips", "on_machine"]);
+}
+
+#[test]
+#[cfg(feature = "voice")]
+fn a_chat_server_is_named_whole_and_its_key_is_taken_from_the_environment() {
+    let chat = r#"
+        [agents.a]
+        default = true
+        model = { provider = "local", chat.url = "https://chat.example.org/v1/chat/completions", chat.model = "m", chat.key_env = "MY_KEY" }
+    "#;
+    let with_key = [&ENVIRONMENT[..], &[("MY_KEY", "sk-chat")]].concat();
+    let model = read(chat, &with_key).unwrap().agents.remove(0).model;
+    assert_eq!(
+        (model.chat.model.as_deref(), model.chat.key.as_ref().unwrap().variable.as_str()),
+        (Some("m"), "MY_KEY")
+    );
+    assert!(!format!("{model:?}").contains("sk-chat"));
+    let expected = ["MY_KEY is not set; set it, or MY_KEY_FILE"];
+    assert_mistakes(chat, &ENVIRONMENT, &expected);
+    // A key that was put there itself is not repeated.
+    let found = mistakes(&chat.replace("MY_KEY", "sk-0123"), &ENVIRONMENT);
+    assert!(found[0].contains("is not the name of an environment variable") && !found[0].contains("0123"), "{found:?}");
+    let text = r#"
+        [agents.a]
+        default = true
+        model = { chat.url = "http://127.0.0.1:9/", flow = "f.toml", chat.silence_max_ms = 8000 }
+
+        [agents.b]
+        numbers = ["+15005550006"]
+        model = { provider = "local", chat.model = "m" }
+
+        [agents.c]
+        numbers = ["+15005550007"]
+        model = { provider = "local", chat.url = "ftp://127.0.0.1/", chat.model = "m" }
+    "#;
+    let expected = [
+        "model.flow: is for the embedded model only",
+        "model.chat.url: is heard and spoken by the embedded model; set provider",
+        "model.flow: and model.chat would both decide",
+        "model.chat.model: missing",
+        "model.chat.silence_max_ms: has to be less than first_audio_timeout_ms",
+        "agents.b.model.chat.url: missing",
+        "agents.c.model.chat.url: `ftp://127.0.0.1/` is not a URL that begins with http:// or https://",
+        "agents.c.model.chat.url: missing",
+    ];
+    assert_mistakes(text, &ENVIRONMENT, &expected);
 }
 
 #[test]

@@ -18,12 +18,18 @@ use voice::speak::{Rate, Said};
 
 /// A server whose only agent follows a flow.
 async fn serve(folder: &Path, flow: &str, weights: PathBuf) -> (FakeTwilio, Server, String) {
+    let file = folder.join("flow.toml");
+    std::fs::write(&file, flow).unwrap();
+    serve_with(folder, weights, |config| config.agents[0].model.flow = Some(file)).await
+}
+
+/// A server whose only agent has the embedded model.
+async fn serve_with(folder: &Path, weights: PathBuf, change: impl FnOnce(&mut Config)) -> (FakeTwilio, Server, String) {
     let settings = Settings::default();
     let carrier = FakeTwilio::start(settings.clone()).await.unwrap();
     let mut config = Config { data: folder.to_owned(), voice_models: Some(weights), ..Config::default() };
-    std::fs::write(folder.join("flow.toml"), flow).unwrap();
     config.agents[0].model.provider = Provider::Local;
-    config.agents[0].model.flow = Some(folder.join("flow.toml"));
+    change(&mut config);
     config.twilio.account_sid = Some(settings.account_sid);
     config.twilio.auth_token = Some(Secret::new(settings.auth_token));
     config.twilio.api_url = carrier.api_url().parse().unwrap();
@@ -76,6 +82,79 @@ async fn without_weights_a_caller_gets_a_menu_of_recordings() {
     assert!(record.summary.turns.iter().any(|turn| turn.text == "We are open from nine to five."));
 }
 
+/// The weights' folder, or `None` after having said so. Where `CI=true` they have to be there.
+fn weights(test: &str) -> Option<PathBuf> {
+    let named = std::env::var_os("PATCHCORD_VOICE_MODELS").map(PathBuf::from);
+    let folder = named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.voice-models"));
+    if voice::models::are_here(&folder) {
+        return Some(folder);
+    }
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{test} needs the weights");
+    println!("SKIPPED {test}: no weights (scripts/voice-models fetches them)");
+    None
+}
+
+/// A call whose answers are a chat server's: it is told what was recognised and what was heard of it, and its `end_call` is
+/// the hang-up after its goodbye was heard.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chat_server_answers_and_ends_a_call() {
+    let Some(folder) = weights("a_chat_server_answers_and_ends_a_call") else { return };
+    let (asked, mut requests) = tokio::sync::mpsc::unbounded_channel();
+    let answer = move |axum::Json(request): axum::Json<serde_json::Value>| {
+        let turns = request["messages"].as_array().unwrap().iter().filter(|message| message["role"] == "user").count();
+        let _ = asked.send(request);
+        let event =
+            |delta: serde_json::Value| format!("data: {}\n\n", serde_json::json!({"choices": [{"delta": delta}]}));
+        let end = serde_json::json!({"index": 0, "id": "c1", "function": {"name": "end_call", "arguments": "{}"}});
+        std::future::ready(match turns {
+            1 => event(serde_json::json!({"content": "**We open** at nine."})) + "data: [DONE]\n\n",
+            _ => {
+                let goodbye = event(serde_json::json!({"content": "Have a nice day, goodbye!"}));
+                goodbye + &event(serde_json::json!({"tool_calls": [end]})) + "data: [DONE]\n\n"
+            }
+        })
+    };
+    let router = axum::Router::new().route("/v1/chat/completions", axum::routing::post(answer));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1/chat/completions", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+
+    let mut speaker = Weights::open(&folder).unwrap().speaker(Arc::new(Said::default())).unwrap();
+    let mut line = |text: &str| -> Arc<[u8]> {
+        let line = speaker.say(text, Rate::Telephone, 1.0).unwrap();
+        line.iter().map(|sample| call::g711::encode((sample * 32_767.0) as i16)).collect()
+    };
+    let caller = vec![
+        CallerStep::AwaitAgentQuiet(Duration::from_millis(1_000)),
+        CallerStep::Say(line("What are your opening hours?")),
+        CallerStep::AwaitAgentQuiet(Duration::from_millis(1_000)),
+        CallerStep::Say(line("Thank you, that is all I wanted to know.")),
+    ];
+    let data = tempfile::tempdir().unwrap();
+    let (carrier, server, base) = serve_with(data.path(), folder, |config| {
+        // However long the weights take to be loaded here.
+        config.openai.connect_timeout = Duration::from_secs(60);
+        let agent = &mut config.agents[0];
+        agent.call.configure_timeout = Duration::from_secs(60);
+        agent.greeting = Some("Good morning.".to_owned());
+        agent.model.chat.url = Some(url.parse().unwrap());
+        agent.model.chat.model = Some("m".to_owned());
+    })
+    .await;
+    let calls = server.calls();
+    tokio::spawn(server.run(futures_util::stream::pending()));
+    let options = CallOptions { limit: Duration::from_secs(120), ..CallOptions::default() };
+    carrier.call(&base, "+15005550001", "+15005550006", caller, options).await;
+    let record = calls.wait_for_finished(1).await.unwrap();
+    assert_eq!(record.ended_reason, EndReason::Goodbye);
+    let (first, second) = (requests.recv().await.unwrap(), requests.recv().await.unwrap());
+    assert_eq!(first["messages"][2]["content"], "What are your opening hours?");
+    assert!(first["tools"].as_array().unwrap().iter().any(|tool| tool["function"]["name"] == "end_call"));
+    assert_eq!(second["messages"][3]["content"], "We open at nine.");
+    let turns: Vec<&str> = record.summary.turns.iter().map(|turn| turn.text.as_str()).collect();
+    assert!(turns.contains(&"We open at nine.") && turns.contains(&"Have a nice day, goodbye!"), "{turns:?}");
+}
+
 const FLOW: &str = r#"
     [[intent]]
     name = "hours"
@@ -91,8 +170,7 @@ const FLOW: &str = r#"
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the weights, and a machine that has nothing else to do"]
 async fn eight_calls_at_once_are_paced_as_one_is() {
-    let named = std::env::var_os("PATCHCORD_VOICE_MODELS").map(PathBuf::from);
-    let folder = named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.voice-models"));
+    let folder = weights("eight_calls_at_once_are_paced_as_one_is").expect("it was asked for by name");
     let mut speaker = Weights::open(&folder).unwrap().speaker(Arc::new(Said::default())).unwrap();
     let line = speaker.say("What are your opening hours?", Rate::Telephone, 1.0).unwrap();
     let line: Arc<[u8]> = line.iter().map(|sample| call::g711::encode((sample * 32_767.0) as i16)).collect();

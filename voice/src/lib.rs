@@ -1,8 +1,9 @@
 //! The embedded model: it hears speech, finds out what to answer, and says it, on the processor of this machine.
 //!
-//! The stages, each usable alone: [`detect`] (is somebody speaking?), [`recognise`] (what did they say?), [`dialogue`] (what
+//! The stages, each usable alone: [`detect`] (is somebody speaking?), [`recognise`] (what did they say?), [`dialogue`] or [`chat`] (what
 //! to answer?), [`g2p`] and [`synthesise`], joined in [`speak`] (how does that sound?). [`models`] brings their weights.
 
+pub mod chat;
 pub mod detect;
 pub mod dialogue;
 pub mod ears;

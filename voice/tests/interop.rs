@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 use voice::dialogue::Flow;
 use voice::server::engine::Engine;
-use voice::server::{Offer, serve};
+use voice::server::{Model, Offer, serve};
 use voice::speak::{Rate, Said};
 
 const KEY: &str = "sk-local";
@@ -70,7 +70,8 @@ async fn converse(sdk: PathBuf, mut interpreter: Command, script: &str) {
     let url = format!("ws://{}/v1", listener.local_addr().unwrap());
     let engine = Engine::start(&weights, 1, 1).unwrap();
     let flow = Some(Arc::new(Flow::read(FLOW).unwrap()));
-    let offer = Offer { flows: BTreeMap::new(), otherwise: flow, key: Some(KEY.into()), sessions_max: 1 };
+    let offer =
+        Offer { models: BTreeMap::new(), otherwise: flow.map(Model::Flow), key: Some(KEY.into()), sessions_max: 1 };
     tokio::spawn(serve(listener, std::future::ready(Ok(engine)), offer));
 
     let mut speaker = weights.speaker(Arc::new(Said::default())).unwrap();

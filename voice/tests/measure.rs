@@ -21,7 +21,7 @@ use voice::level::loudness;
 use voice::recognise::Size;
 use voice::resample::Resampler;
 use voice::server::engine::Engine;
-use voice::server::session::{Out, Session};
+use voice::server::session::{Answers, Out, Session};
 use voice::speak::{Rate, Said, sentences};
 use voice::{Weights, g2p};
 
@@ -340,7 +340,8 @@ async fn waiting() {
             let answer = format!("We are open from nine to five, and this is answer {number} of {sessions}.");
             let flow =
                 format!("[[intent]]\nname = 'a'\nexamples = ['what are your opening hours']\nanswer = '{answer}'\n");
-            let mut session = Session::new("m", "any", Timestamp::UNIX_EPOCH, Arc::new(Flow::read(&flow).unwrap()));
+            let answers = Answers::by_flow(Arc::new(Flow::read(&flow).unwrap()), Timestamp::UNIX_EPOCH);
+            let mut session = Session::new("m", "any", Timestamp::UNIX_EPOCH, answers);
             let audio =
                 r#"{"input": {"format": {"type": "audio/pcmu"}}, "output": {"format": {"type": "audio/pcmu"}}}"#;
             session.receive(&format!(r#"{{"type":"session.update","session":{{"type":"realtime","audio":{audio}}}}}"#));
@@ -378,7 +379,7 @@ async fn caller(mut session: Session, engine: Engine, line: Vec<u8>, later_ms: u
                     let last_sample: Instant = last_sample.expect("it was answered before it had spoken");
                     return last_sample.elapsed();
                 }
-                Out::Text(_) => {}
+                Out::Text(_) | Out::Ask(_) | Out::StopAsking => {}
             }
         }
         tokio::select! {

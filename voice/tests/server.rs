@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use voice::dialogue::Flow;
 use voice::server::engine::Engine;
-use voice::server::{Offer, serve};
+use voice::server::{Model, Offer, serve};
 use voice::speak::{Rate, Said};
 
 const FLOW: &str = r#"
@@ -46,7 +46,8 @@ async fn start_with(
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let url = format!("ws://{}/v1/realtime?model=any", listener.local_addr().unwrap());
     let flow = Arc::new(Flow::read(FLOW).unwrap());
-    let offer = Offer { flows: BTreeMap::new(), otherwise: Some(flow), key: Some("secret".into()), sessions_max };
+    let offer =
+        Offer { models: BTreeMap::new(), otherwise: Some(Model::Flow(flow)), key: Some("secret".into()), sessions_max };
     tokio::spawn(serve(listener, engine, offer));
     url
 }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use voice::dialogue::Flow;
 use voice::server::engine::{Done, Found, What, Work};
-use voice::server::session::{Out, Session};
+use voice::server::session::{Answers, Out, Session};
 
 const FLOW: &str = r#"
     greeting = "Rover dispatch."
@@ -46,7 +46,8 @@ impl Bench {
     }
 
     fn over(flow: Flow) -> Self {
-        let session = Session::new("t", "any", Timestamp::UNIX_EPOCH, Arc::new(flow));
+        let answers = Answers::by_flow(Arc::new(flow), Timestamp::UNIX_EPOCH);
+        let session = Session::new("t", "any", Timestamp::UNIX_EPOCH, answers);
         let mut bench = Bench { session, work: VecDeque::new(), events: Vec::new(), understood: "when are you open" };
         bench.collect();
         bench.send(json!({"type": "session.update", "session": {"type": "realtime", "audio": {
@@ -67,6 +68,7 @@ impl Bench {
             match out {
                 Out::Text(text) => self.events.push(serde_json::from_str(&text).unwrap()),
                 Out::Work(work) => self.work.push_back(work),
+                Out::Ask(_) | Out::StopAsking => panic!("a flow asks nobody"),
             }
         }
     }

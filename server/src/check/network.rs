@@ -41,7 +41,7 @@ pub(super) async fn examine(config: &Config, report: &mut Report) {
         Ok(client) => client,
         Err(error) => return report.add(Finding::fail("network", format!("{error:#}"), "please report it")),
     };
-    let sessions = config.agents.iter().map(|agent| model(config, agent, tls.clone()));
+    let sessions = config.agents.iter().map(|agent| model(config, agent, tls.clone(), &client));
     let commands = Commands::new(client.clone(), config.twilio.clone(), None);
     let (models, carrier, public_url) =
         tokio::join!(join_all(sessions), carrier(config, commands), public_url(config, &client));
@@ -50,28 +50,37 @@ pub(super) async fn examine(config: &Config, report: &mut Report) {
     }
 }
 
-/// The embedded model has its weights, and its flow can be read.
-fn embedded(config: &Config, agent: &Agent) -> Finding {
+/// The embedded model has its weights, and its flow can be read, or its chat server answers. That costs what a word costs.
+async fn embedded(config: &Config, agent: &Agent, client: &Client) -> Finding {
     #[cfg(feature = "voice")]
-    return match crate::local::examine(config, agent) {
-        Ok(what) => Finding::ok("model", format!("embedded for {}: {what}", agent.name)),
-        Err(error) => {
-            let next = "run `patchcord models pull`, or mend the flow that it names";
-            Finding::fail("model", format!("embedded for {}: {error:#}", agent.name), next)
+    {
+        let name = format!("embedded for {}", agent.name);
+        let host = agent.model.chat.url.as_ref().and_then(Url::host_str).unwrap_or_default();
+        let answers = match crate::local::try_chat(agent, client).await {
+            Ok(None) => String::new(),
+            Ok(Some(took)) => format!("; the chat server at {host} answered in {} ms", took.as_millis()),
+            Err((why, next)) => return Finding::fail("model", format!("{name}: {why}"), next),
+        };
+        match crate::local::examine(config, agent) {
+            Ok(what) => Finding::ok("model", format!("{name}: {what}{answers}")),
+            Err(error) => {
+                let next = "run `patchcord models pull`, or mend the flow that it names";
+                Finding::fail("model", format!("{name}: {error:#}"), next)
+            }
         }
-    };
+    }
     #[cfg(not(feature = "voice"))]
     {
-        let _ = config;
+        let _ = (config, client);
         let what = format!("embedded for {}: this build lacks the feature voice", agent.name);
         Finding::fail("model", what, "use provider = \"openai\"")
     }
 }
 
 /// The model takes our session. Nothing is asked of it, so it costs nothing.
-async fn model(config: &Config, agent: &Agent, tls: std::sync::Arc<rustls::ClientConfig>) -> Finding {
+async fn model(config: &Config, agent: &Agent, tls: std::sync::Arc<rustls::ClientConfig>, client: &Client) -> Finding {
     if agent.model.provider == Provider::Local {
-        return embedded(config, agent);
+        return embedded(config, agent, client).await;
     }
     let name = format!("{} for {}", agent.model.name, agent.name);
     let host = config.openai.url.host_str().unwrap_or_default();

@@ -186,6 +186,20 @@ impl Secret {
     }
 }
 
+/// A secret that the file names by its variable in the environment.
+#[derive(Clone, Debug)]
+pub struct NamedSecret {
+    pub variable: String,
+    pub secret: Secret,
+}
+
+impl PartialEq for NamedSecret {
+    /// The environment is the same for all.
+    fn eq(&self, other: &Self) -> bool {
+        self.variable == other.variable
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(secret)")

@@ -161,7 +161,7 @@ impl<'a> Reader<'a> {
     }
 
     /// From `NAME`, or from the file that `NAME_FILE` names. What cannot be read is empty, and not missing as well.
-    fn secret(&mut self, name: &str) -> Option<String> {
+    pub(super) fn secret(&mut self, name: &str) -> Option<String> {
         let file_name = format!("{name}_FILE");
         let value = self.variable(name);
         let Some(path) = self.variable(&file_name) else { return value };

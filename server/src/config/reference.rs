@@ -55,7 +55,7 @@ pub fn reference() -> String {
     for Group { title, settings } in AGENT {
         let _ = write!(text, "\n### {title}\n\n");
         keys(&mut text, "", settings, &mut agent);
-        tables(&mut text, settings, &mut agent);
+        tables(&mut text, "", settings, &mut agent);
     }
     text.push_str("\n### Only in `[agents.NAME]`\n\n");
     keys(&mut text, "", OWN, &mut agent);
@@ -97,11 +97,14 @@ fn keys<T>(text: &mut String, prefix: &str, settings: &'static [Setting<T>], tar
     }
 }
 
-fn tables<T>(text: &mut String, settings: &'static [Setting<T>], target: &mut T) {
+fn tables<T>(text: &mut String, prefix: &str, settings: &'static [Setting<T>], target: &mut T) {
     for setting in settings {
         if let (Some(key), What::Table(settings)) = (setting.key, &setting.what) {
-            let _ = write!(text, "\n`{key} = {{ … }}`: {}\n\n", setting.why);
-            keys(text, &format!("{key}."), settings, target);
+            let name = format!("{prefix}{key}");
+            let _ = write!(text, "\n`{name} = {{ … }}`: {}\n\n", setting.why);
+            let prefix = format!("{name}.");
+            keys(text, &prefix, settings, target);
+            tables(text, &prefix, settings, target);
         }
     }
 }

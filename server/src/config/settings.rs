@@ -315,6 +315,58 @@ pub(super) const AGENT: &[Group<Agent>] = &[
                         |a| &mut a.model.flow,
                         "What the embedded model answers: a TOML file (docs/voice.md). Without one, it knows its manners only.",
                     ),
+                    OfAgent::table(
+                        "chat",
+                        &[
+                            OfAgent::new(
+                                "url",
+                                |a| &mut a.model.chat.url,
+                                "Where the chat completions are, as in \"http://127.0.0.1:11434/v1/chat/completions\".",
+                            )
+                            .schemes(&["http", "https"]),
+                            OfAgent::new(
+                                "model",
+                                |a| &mut a.model.chat.model,
+                                "Which model is to answer, as that server spells it.",
+                            ),
+                            OfAgent::new(
+                                "key_env",
+                                |a| &mut a.model.chat.key,
+                                "The variable that has the server's key, or with _FILE after it the path of a file that \
+                                 has it. Without one, no key is shown.",
+                            ),
+                            OfAgent::new(
+                                "silence_max_ms",
+                                |a| &mut a.model.chat.silence_max,
+                                "From the request to the first words, connecting included, and between words: less than \
+                                 first_audio_timeout_ms, so that the answer is asked for once more, and the model is not \
+                                 taken for lost (R10).",
+                            )
+                            .within(100, 60_000),
+                            OfAgent::new(
+                                "answer_max_ms",
+                                |a| &mut a.model.chat.answer_max,
+                                "From the request to the answer's end: longer than any server writes what is spoken in \
+                                 a minute and a half.",
+                            )
+                            .within(100, 600_000),
+                            OfAgent::new(
+                                "characters_max",
+                                |a| &mut a.model.chat.characters_max,
+                                "Length of one answer, a minute and a half of speech: nobody listens for longer. What is \
+                                 beyond it is not said.",
+                            )
+                            .within(20, 20_000),
+                            OfAgent::new(
+                                "messages_max",
+                                |a| &mut a.model.chat.messages_max,
+                                "Messages of the conversation that are sent with each request, the newest, some twenty \
+                                 turns: a model on a processor reads no more before a caller loses patience.",
+                            )
+                            .within(1, 400),
+                        ],
+                        "A chat server, which decides what the embedded model answers in place of a flow (docs/voice.md).",
+                    ),
                     OfAgent::new(
                         "transcription",
                         |a| &mut a.model.transcription,

@@ -25,6 +25,7 @@ pub(super) fn agent(agent: &Agent) -> Vec<(&'static str, String)> {
     if agent.model.flow.is_some() && agent.model.provider != Provider::Local {
         wrong.push(("model.flow", "is for the embedded model only; set provider = \"local\"".to_owned()));
     }
+    wrong.extend(chat(agent));
     wrong.extend(agent.audio.without_effect());
     if agent.audio.local_ears && !agent.call.hold {
         let what = "opens holds before the model reports speech, and there are none without `hold` (B4)";
@@ -35,6 +36,32 @@ pub(super) fn agent(agent: &Agent) -> Vec<(&'static str, String)> {
         if !tools.insert(&tool.name) {
             wrong.push(("tools", format!("there is a `{}` already; rename one", tool.name)));
         }
+    }
+    wrong
+}
+
+/// What a chat server needs, and what it makes no sense with.
+fn chat(agent: &Agent) -> Vec<(&'static str, String)> {
+    let chat = &agent.model.chat;
+    if chat.url.is_none() {
+        let named = chat.model.is_some() || chat.key.is_some();
+        let what = "missing: say where the chat completions are, or leave model.chat out";
+        return named.then(|| ("model.chat.url", what.to_owned())).into_iter().collect();
+    }
+    let mut wrong = Vec::new();
+    if agent.model.provider != Provider::Local {
+        let what = "is heard and spoken by the embedded model; set provider = \"local\"";
+        wrong.push(("model.chat.url", what.to_owned()));
+    }
+    if agent.model.flow.is_some() {
+        wrong.push(("model.flow", "and model.chat would both decide on the answers; leave one out".to_owned()));
+    }
+    if chat.model.is_none() {
+        wrong.push(("model.chat.model", "missing: name the model that the chat server is to use".to_owned()));
+    }
+    if chat.silence_max >= agent.call.first_audio_timeout {
+        let what = "has to be less than first_audio_timeout_ms, after which the model is taken for lost (R10)";
+        wrong.push(("model.chat.silence_max_ms", what.to_owned()));
     }
     wrong
 }

@@ -16,7 +16,7 @@ use super::audio::Vad;
 use super::read::Reader;
 use super::setting::{Given, Limits, Setting, Value};
 use super::together::{not_a_number, plausible_number};
-use super::{Database, Recogniser, Secret, SharedKey, SharedKeys, Verify};
+use super::{Database, NamedSecret, Recogniser, Secret, SharedKey, SharedKeys, Verify};
 use crate::agent::{Provider, Tool};
 use crate::answer::Answer;
 
@@ -418,6 +418,36 @@ impl Value for Option<Secret> {
 
     fn show(&self) -> Option<String> {
         None
+    }
+}
+
+/// The name alone: the key has no place in the file, and no mistake repeats what was given.
+impl Value for Option<NamedSecret> {
+    fn form(&self, _: Limits) -> String {
+        "the name of an environment variable, \"CHAT_KEY\"".to_owned()
+    }
+
+    fn read(&mut self, given: &Given<'_>, reader: &mut Reader<'_>) {
+        let is_name = |text: &&str| {
+            let bytes = || text.bytes();
+            bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+                && bytes().any(|byte| byte.is_ascii_uppercase())
+        };
+        let Some(variable) = given.value.as_str().filter(is_name) else {
+            let what = "is not the name of an environment variable, as in \"CHAT_KEY\", which has the key";
+            return reader.wrong(given.place, what);
+        };
+        match reader.secret(variable) {
+            Some(secret) => *self = Some(NamedSecret { variable: variable.to_owned(), secret: Secret::new(secret) }),
+            None => {
+                let what = format!("{variable} is not set; set it, or {variable}_FILE, or leave this out");
+                reader.wrong(given.place, &what);
+            }
+        }
+    }
+
+    fn show(&self) -> Option<String> {
+        self.as_ref().map(|named| quoted(&named.variable))
     }
 }
 

@@ -4,6 +4,7 @@
 //! <https://platform.openai.com/docs/guides/realtime-websocket>
 
 mod alaw;
+mod answer;
 pub mod engine;
 mod response;
 pub mod session;
@@ -27,21 +28,29 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
 
+use crate::chat;
 use crate::dialogue::Flow;
 use crate::error::Result;
 use engine::{Done, Engine};
-use session::{Out, SESSION_MAX, Session};
+use session::{Answers, Out, SESSION_MAX, Session};
 
 /// What a server offers.
 pub struct Offer {
-    /// What the models say; the `model` of a client's URL is the key.
-    pub flows: BTreeMap<String, Arc<Flow>>,
+    /// The `model` of a client's URL is the key.
+    pub models: BTreeMap<String, Model>,
     /// For every other `model`. `None`: there is no other (404).
-    pub otherwise: Option<Arc<Flow>>,
+    pub otherwise: Option<Model>,
     /// What clients have to show as `Authorization: Bearer`. `None`: anything.
     pub key: Option<String>,
     /// Sessions at once; one more is refused (429).
     pub sessions_max: usize,
+}
+
+/// What decides on a model's answers.
+#[derive(Clone)]
+pub enum Model {
+    Flow(Arc<Flow>),
+    Chat(Arc<chat::Server>),
 }
 
 /// From a connection to its handshake.
@@ -136,7 +145,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, door: Arc<Door>) {
     // The refusal is as large as the library makes it.
     #[allow(clippy::result_large_err)]
     let check = |request: &Request, response: Response| {
-        let (model, flow) = asked_for(request, &door.offer)?;
+        let (name, model) = asked_for(request, &door.offer)?;
         let place = door.free.clone().try_acquire_owned().map_err(|_| {
             refusal(
                 StatusCode::TOO_MANY_REQUESTS,
@@ -147,7 +156,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, door: Arc<Door>) {
         let engine = engine
             .clone()
             .ok_or_else(|| refusal(StatusCode::SERVICE_UNAVAILABLE, "model_not_loaded", "The model is not loaded."))?;
-        admitted = Some((model, flow, place, engine));
+        admitted = Some((name, model, place, engine));
         Ok(response)
     };
     let config = WebSocketConfig::default()
@@ -160,25 +169,38 @@ async fn connection(stream: TcpStream, peer: SocketAddr, door: Arc<Door>) {
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "no session"),
         Err(_) => return tracing::debug!(%peer, "no handshake in time"),
     };
-    let Some((model, flow, place, engine)) = admitted else { return };
+    let Some((asked_for, model, place, engine)) = admitted else { return };
     let number = door.opened.fetch_add(1, Ordering::Relaxed) + 1;
     let now = Timestamp::now();
     let name = format!("{:x}{number:04x}", now.as_millisecond() & 0xffff_ffff);
-    let session = Session::new(&name, &model, now, flow);
-    tracing::debug!(%peer, model, session = name, "session opened");
-    run(socket, session, &engine).await;
+    let (answers, chat) = match model {
+        Model::Flow(flow) => (Answers::by_flow(flow, now), None),
+        Model::Chat(chat) => (Answers::ByChat(chat.limits()), Some(chat)),
+    };
+    let session = Session::new(&name, &asked_for, now, answers);
+    tracing::debug!(%peer, model = asked_for, session = name, "session opened");
+    run(socket, session, &engine, chat.as_deref()).await;
     drop(place);
 }
 
 /// Carries one session until either side ends it.
-async fn run(mut socket: WebSocketStream<TcpStream>, mut session: Session, engine: &Engine) {
+async fn run(
+    mut socket: WebSocketStream<TcpStream>,
+    mut session: Session,
+    engine: &Engine,
+    chat: Option<&chat::Server>,
+) {
     let (results, mut found) = mpsc::channel::<Done>(RESULTS_MAX);
+    // Whatever drops it ends the request.
+    let mut answering: Option<chat::Answering> = None;
     let over = tokio::time::sleep(SESSION_MAX);
     tokio::pin!(over);
     loop {
         while let Some(out) = session.poll() {
             match out {
                 Out::Work(work) => engine.ask(work, &results),
+                Out::Ask(request) => answering = chat.map(|chat| chat.ask(&request)),
+                Out::StopAsking => answering = None,
                 Out::Text(text) => match tokio::time::timeout(WRITE_MAX, socket.send(Message::text(text))).await {
                     Ok(Ok(())) => {}
                     Ok(Err(_)) | Err(_) => return,
@@ -193,6 +215,12 @@ async fn run(mut socket: WebSocketStream<TcpStream>, mut session: Session, engin
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
             },
             Some(done) = found.recv() => session.found(done),
+            piece = next_piece(answering.as_mut()) => {
+                if let chat::Piece::End(_) = piece {
+                    answering = None;
+                }
+                session.answered(piece);
+            }
             () = &mut over => {
                 session.expire();
                 while let Some(Out::Text(text)) = session.poll() {
@@ -206,9 +234,17 @@ async fn run(mut socket: WebSocketStream<TcpStream>, mut session: Session, engin
     }
 }
 
+/// The next piece of what was asked, if something was.
+async fn next_piece(answering: Option<&mut chat::Answering>) -> chat::Piece {
+    match answering {
+        Some(answering) => answering.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What this handshake asks for, or why it is refused.
 #[allow(clippy::result_large_err)]
-fn asked_for(request: &Request, offer: &Offer) -> std::result::Result<(String, Arc<Flow>), ErrorResponse> {
+fn asked_for(request: &Request, offer: &Offer) -> std::result::Result<(String, Model), ErrorResponse> {
     let uri = request.uri();
     if uri.path() != "/v1/realtime" {
         return Err(refusal(StatusCode::NOT_FOUND, "unknown_url", "The only path is /v1/realtime."));
@@ -226,9 +262,10 @@ fn asked_for(request: &Request, offer: &Offer) -> std::result::Result<(String, A
     let query = uri.query().unwrap_or_default();
     let model = query.split('&').find_map(|pair| pair.strip_prefix("model=")).filter(|model| !model.is_empty());
     let model = model.ok_or_else(|| refusal(StatusCode::BAD_REQUEST, "missing_model", "The URL needs ?model=…"))?;
-    let flow = offer.flows.get(model).or(offer.otherwise.as_ref());
-    let flow = flow.ok_or_else(|| refusal(StatusCode::NOT_FOUND, "model_not_found", "There is no such model here."))?;
-    Ok((model.to_owned(), flow.clone()))
+    let offered = offer.models.get(model).or(offer.otherwise.as_ref());
+    let offered =
+        offered.ok_or_else(|| refusal(StatusCode::NOT_FOUND, "model_not_found", "There is no such model here."))?;
+    Ok((model.to_owned(), offered.clone()))
 }
 
 fn refusal(status: StatusCode, code: &str, message: &str) -> ErrorResponse {

@@ -1,7 +1,8 @@
 //! The life of a response: asked for, thought about until the caller's words are there, said sentence by sentence or
-//! made a function call of, and over.
+//! made a function call of, and over. What a chat server answers in the meantime is in `answer.rs`.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,9 +12,11 @@ use call::wire::openai::{
 };
 use serde_json::{Value, json};
 
+use super::answer::Answer;
 use super::engine::{Found, What, at_rate};
-use super::session::{CONVERSATION, Held, Session};
+use super::session::{Answers, CONVERSATION, Held, Out, Session};
 use super::settings;
+use crate::chat::Failure;
 use crate::dialogue::{Dialogue, Reply};
 use crate::speak::sentences;
 
@@ -22,12 +25,16 @@ const DELTA_MS: usize = 200;
 
 /// A response under way. There is one at most.
 pub(super) struct Active {
-    id: String,
-    params: ResponseParams,
-    phase: Phase,
-    modality: Modality,
+    pub id: String,
+    pub params: ResponseParams,
+    pub phase: Phase,
+    pub modality: Modality,
+    /// What the chat server has answered so far. `None`: it was not asked.
+    pub answer: Option<Answer>,
     /// What has come of it: the ids of the conversation's items, or the items themselves.
     outputs: Outputs,
+    /// Items of the output, the one under way included.
+    items: u32,
     said_characters: usize,
     said_ms: u64,
 }
@@ -37,11 +44,15 @@ enum Outputs {
     Outside(Vec<Item>),
 }
 
-enum Phase {
+pub(super) enum Phase {
     /// It is not decided yet what to say: the caller's words are still to come.
     Thinking,
+    /// The chat server was asked, and nothing that can be said has come.
+    Asking,
     /// The sentences that are still to be asked for, and the work under way for one.
     Speaking { item_id: String, said: String, rest: VecDeque<String>, under_way: Option<(u64, String)> },
+    /// Given as text.
+    Writing { item_id: String, written: String },
 }
 
 /// How a response ends.
@@ -50,7 +61,9 @@ pub(super) enum End {
     Completed,
     /// `turn_detected` or `client_cancelled`.
     Cancelled(&'static str),
-    Failed(String),
+    /// `max_output_tokens` or `content_filter`.
+    Incomplete(&'static str),
+    Failed(Failure),
 }
 
 impl Session {
@@ -64,11 +77,12 @@ impl Session {
             Ok(modality) => modality,
             Err(refused) => return self.error(Some(refused.code), &refused.message, Some(refused.param), event_id),
         };
-        if let Some((param, message)) = cannot(&params) {
+        let by_flow = matches!(self.answers, Answers::ByFlow(_));
+        if let Some((param, message)) = cannot(&params, by_flow) {
             return self.error(Some("invalid_value"), message, Some(format!("response.{param}")), event_id);
         }
         let outside = params.conversation.as_deref() == Some("none");
-        if outside && modality == Modality::Text {
+        if outside && modality == Modality::Text && by_flow {
             return self.respond_outside(params);
         }
         if let Some(active) = &self.active {
@@ -99,7 +113,17 @@ impl Session {
             _ => Outputs::InConversation(Vec::new()),
         };
         let id = self.new_id("resp");
-        let active = Active { id, params, phase: Phase::Thinking, modality, outputs, said_characters: 0, said_ms: 0 };
+        let active = Active {
+            id,
+            params,
+            phase: Phase::Thinking,
+            modality,
+            answer: None,
+            outputs,
+            items: 0,
+            said_characters: 0,
+            said_ms: 0,
+        };
         let response = self.shown(&active, None);
         self.emit(ServerEvent::ResponseCreated { response });
         active
@@ -118,9 +142,10 @@ impl Session {
     /// Ends the response under way, if there is one. Its message keeps what was given of it.
     pub(super) fn cancel(&mut self, end: End) {
         let Some(mut active) = self.active.take() else { return };
-        if let Phase::Speaking { item_id, said, .. } = std::mem::replace(&mut active.phase, Phase::Thinking) {
-            self.message_done(&mut active, &item_id, &said, "incomplete");
+        if active.answer.as_ref().is_some_and(|answer| answer.finish.is_none()) {
+            self.ready.push_back(Out::StopAsking);
         }
+        self.end_message(&mut active, "incomplete");
         self.over(&active, end);
     }
 
@@ -131,113 +156,102 @@ impl Session {
             return;
         }
         let (params, modality) = (active.params.clone(), active.modality);
-        let instructions = params.instructions.as_deref();
-        let reply = match instructions.and_then(Asked::read) {
-            Some(Asked::Say(text)) => Reply::Say(text.to_owned()),
-            Some(Asked::IfStillThere) => self.dialogue.still_there(),
-            Some(Asked::Goodbye) => self.dialogue.goodbye(),
-            None => self.reply(&params),
+        let functions = self.functions(&params);
+        let functions: Vec<&str> = functions.iter().map(String::as_str).collect();
+        let idle =
+            self.conversation.last().is_some_and(|held| self.idle_item.is_some() && held.item.id == self.idle_item);
+        let asked = params.instructions.as_deref().and_then(Asked::read);
+        let reply = match (asked, &mut self.answers) {
+            (Some(Asked::Say(text)), _) => Reply::Say(text.to_owned()),
+            (_, Answers::ByChat(limits)) => {
+                let limits = *limits;
+                return self.ask_chat(limits);
+            }
+            (Some(Asked::IfStillThere), Answers::ByFlow(dialogue)) => dialogue.still_there(),
+            (Some(Asked::Goodbye), Answers::ByFlow(dialogue)) => dialogue.goodbye(),
+            (None, Answers::ByFlow(dialogue)) => reply(dialogue, &self.conversation, &params, idle, &functions),
         };
         match reply {
             Reply::Say(text) if modality == Modality::Text => self.write_message(&text),
-            Reply::Say(text) => self.begin_message(&text),
-            Reply::Call { name, arguments } => self.call(name, arguments),
-        }
-    }
-
-    /// What the flow says to the last that happened.
-    fn reply(&mut self, params: &ResponseParams) -> Reply {
-        let functions = self.functions(params);
-        let functions: Vec<&str> = functions.iter().map(String::as_str).collect();
-        if let Some(input) = &params.input {
-            return self.reply_to_input(input, &functions);
-        }
-        let idle =
-            self.conversation.last().is_some_and(|held| self.idle_item.is_some() && held.item.id == self.idle_item);
-        if idle {
-            return self.dialogue.still_there();
-        }
-        if params.conversation.as_deref() == Some("none") {
-            // What comes of it is not remembered, so neither is what was understood for it.
-            let mut aside = self.dialogue.clone();
-            std::mem::swap(&mut self.dialogue, &mut aside);
-            let reply = self.reply_to_last(&functions);
-            self.dialogue = aside;
-            return reply;
-        }
-        self.reply_to_last(&functions)
-    }
-
-    /// What the flow says to the last message of an input of the response's own. It begins a conversation of its own.
-    fn reply_to_input(&mut self, input: &[Value], functions: &[&str]) -> Reply {
-        let said = |item: &Value| {
-            let parts = item["content"].as_array()?.iter().filter_map(|part| part["text"].as_str());
-            (item["role"] == "user").then(|| parts.collect::<Vec<_>>().join(" "))
-        };
-        let mut aside: Dialogue = self.dialogue.begun_anew();
-        match input.iter().rev().find_map(said) {
-            Some(said) => aside.reply(&said, functions),
-            None => aside.opening(),
-        }
-    }
-
-    fn reply_to_last(&mut self, functions: &[&str]) -> Reply {
-        match self.conversation.iter().rev().find(|held| held.item.role.as_deref() != Some("system")) {
-            None => self.dialogue.opening(),
-            Some(held) if held.item.kind == "function_call_output" => {
-                self.dialogue.tool_answered(held.item.output.as_deref().unwrap_or_default())
+            Reply::Say(text) => {
+                // What was recorded was recorded as a whole.
+                let recorded = self.clip(&text).is_some();
+                self.begin_message(if recorded { vec![text] } else { sentences(&text) });
             }
-            Some(Held { heard: Some(heard), .. }) => match pressed_keys(heard) {
-                Some(keys) => self.dialogue.pressed(keys, functions),
-                None => self.dialogue.reply(heard, functions),
-            },
-            // The agent had the last word, and is asked for more.
-            Some(_) => self.dialogue.still_there(),
+            Reply::Call { name, arguments } => {
+                let Some(mut active) = self.active.take() else { return };
+                self.call(&mut active, None, name, arguments);
+                self.over(&active, End::Completed);
+            }
+        }
+    }
+
+    /// The operator's recording of a text, 8 kHz, ±1.
+    fn clip(&self, text: &str) -> Option<Arc<[f32]>> {
+        match &self.answers {
+            Answers::ByFlow(dialogue) => dialogue.clip(text),
+            Answers::ByChat(_) => None,
         }
     }
 
     /// Gives the whole message as text.
     fn write_message(&mut self, text: &str) {
+        self.write(text);
         let Some(mut active) = self.active.take() else { return };
-        let item_id = self.new_id("item");
-        self.begin_item(&mut active, message(&item_id, "in_progress", None), None);
-        let part = |text: &str| Content { kind: "text".into(), text: Some(text.to_owned()), ..Default::default() };
-        let (output_index, content_index) = (0, 0);
-        let ids = || (active.id.clone(), item_id.clone());
-        let (response_id, item) = ids();
-        self.emit(ServerEvent::ContentPartAdded {
-            response_id,
-            item_id: item,
-            output_index,
-            content_index,
-            part: part(""),
-        });
-        let (response_id, item) = ids();
-        let delta = text.to_owned();
-        self.emit(ServerEvent::TextDelta { response_id, item_id: item, output_index, content_index, delta });
-        let (response_id, item) = ids();
-        let whole = text.to_owned();
-        self.emit(ServerEvent::TextDone { response_id, item_id: item, output_index, content_index, text: whole });
-        let (response_id, item) = ids();
-        self.emit(ServerEvent::ContentPartDone {
-            response_id,
-            item_id: item,
-            output_index,
-            content_index,
-            part: part(text),
-        });
-        active.said_characters += text.len();
-        let content = Content { kind: "output_text".into(), text: Some(text.to_owned()), ..Default::default() };
-        let item = Item { content: Some(vec![content]), ..message(&item_id, "completed", None) };
-        self.end_item(&mut active, item);
+        self.end_message(&mut active, "completed");
         self.over(&active, End::Completed);
     }
 
-    fn begin_message(&mut self, text: &str) {
+    /// Gives more of a message as text.
+    pub(super) fn write(&mut self, text: &str) {
+        let Some(mut active) = self.active.take() else { return };
+        let (output_index, content_index) = (0, 0);
+        if !matches!(active.phase, Phase::Writing { .. }) {
+            let item_id = self.new_id("item");
+            self.begin_item(&mut active, message(&item_id, "in_progress", None), false);
+            let (response_id, part) = (active.id.clone(), text_part("text", ""));
+            let item = item_id.clone();
+            self.emit(ServerEvent::ContentPartAdded { response_id, item_id: item, output_index, content_index, part });
+            active.phase = Phase::Writing { item_id, written: String::new() };
+        }
+        active.said_characters += text.len();
+        if let Phase::Writing { item_id, written } = &mut active.phase {
+            written.push_str(text);
+            let (response_id, item_id, delta) = (active.id.clone(), item_id.clone(), text.to_owned());
+            self.emit(ServerEvent::TextDelta { response_id, item_id, output_index, content_index, delta });
+        }
+        self.active = Some(active);
+    }
+
+    /// Ends the message under way, if there is one.
+    pub(super) fn end_message(&mut self, active: &mut Active, status: &'static str) {
+        match std::mem::replace(&mut active.phase, Phase::Asking) {
+            Phase::Thinking | Phase::Asking => {}
+            Phase::Speaking { item_id, said, .. } => self.message_done(active, &item_id, &said, status),
+            Phase::Writing { item_id, written } => {
+                let (output_index, content_index) = (0, 0);
+                let ids = || (active.id.clone(), item_id.clone());
+                let ((response_id, item), text) = (ids(), written.clone());
+                self.emit(ServerEvent::TextDone { response_id, item_id: item, output_index, content_index, text });
+                let ((response_id, item), part) = (ids(), text_part("text", &written));
+                self.emit(ServerEvent::ContentPartDone {
+                    response_id,
+                    item_id: item,
+                    output_index,
+                    content_index,
+                    part,
+                });
+                let content = Some(vec![text_part("output_text", &written)]);
+                self.end_item(active, Item { content, ..message(&item_id, status, None) });
+            }
+        }
+    }
+
+    /// Begins a message that is spoken, with these sentences.
+    pub(super) fn begin_message(&mut self, sentences: Vec<String>) {
         let Some(mut active) = self.active.take() else { return };
         let item_id = self.new_id("item");
-        let item = message(&item_id, "in_progress", None);
-        self.begin_item(&mut active, item, Some(0));
+        self.begin_item(&mut active, message(&item_id, "in_progress", None), true);
         self.emit(ServerEvent::ContentPartAdded {
             response_id: active.id.clone(),
             item_id: item_id.clone(),
@@ -245,23 +259,21 @@ impl Session {
             content_index: 0,
             part: Content { kind: "audio".into(), transcript: Some(Some(String::new())), ..Default::default() },
         });
-        // What was recorded was recorded as a whole.
-        let rest = if self.dialogue.clip(text).is_some() { vec![text.to_owned()] } else { sentences(text) }.into();
-        active.phase = Phase::Speaking { item_id, said: String::new(), rest, under_way: None };
+        active.phase = Phase::Speaking { item_id, said: String::new(), rest: sentences.into(), under_way: None };
         self.active = Some(active);
         self.speak();
     }
 
-    /// Has the next sentence said, or ends the response.
-    fn speak(&mut self) {
+    /// Has the next sentence said, or ends the response if there will be none.
+    pub(super) fn speak(&mut self) {
         let Some(mut active) = self.active.take() else { return };
-        let Phase::Speaking { item_id, said, rest, under_way } = &mut active.phase else {
+        let Phase::Speaking { rest, under_way, .. } = &mut active.phase else {
             self.active = Some(active);
             return;
         };
         if let Some(sentence) = rest.pop_front() {
             let rate = settings::rate(self.settings.output_format());
-            if let Some(samples) = self.dialogue.clip(&sentence) {
+            if let Some(samples) = self.clip(&sentence) {
                 self.active = Some(active);
                 return self.give(sentence, &at_rate(samples, rate));
             }
@@ -271,9 +283,13 @@ impl Session {
             self.active = Some(active);
             return;
         }
-        let (item_id, said) = (std::mem::take(item_id), std::mem::take(said));
-        self.message_done(&mut active, &item_id, &said, "completed");
-        self.over(&active, End::Completed);
+        if active.answer.as_ref().is_some_and(|answer| answer.finish.is_none()) {
+            // More of them may come.
+            self.active = Some(active);
+            return;
+        }
+        self.end_message(&mut active, "completed");
+        self.finish(active);
     }
 
     /// A sentence has been said.
@@ -283,8 +299,8 @@ impl Session {
         let Some((_, sentence)) = under_way.take_if(|(under_way, _)| *under_way == work) else { return };
         match found {
             Ok(Found::Sound(samples)) => self.give(sentence, &samples),
-            Ok(_) => self.cancel(End::Failed("the synthesis answered something else".into())),
-            Err(error) => self.cancel(End::Failed(error)),
+            Ok(_) => self.cancel(End::Failed(Failure::passing("the synthesis answered something else"))),
+            Err(error) => self.cancel(End::Failed(Failure::passing(error))),
         }
     }
 
@@ -292,7 +308,7 @@ impl Session {
     fn give(&mut self, sentence: String, samples: &[f32]) {
         let Some(active) = &mut self.active else { return };
         let Phase::Speaking { item_id, said, .. } = &mut active.phase else { return };
-        let delta = if said.is_empty() { sentence } else { format!(" {sentence}") };
+        let delta = if said.is_empty() { sentence.clone() } else { format!(" {sentence}") };
         said.push_str(&delta);
         active.said_characters += delta.len();
         let (response_id, item_id) = (active.id.clone(), item_id.clone());
@@ -300,8 +316,7 @@ impl Session {
         let ms = samples.len() as u64 * 1_000 / u64::from(settings::rate(format).hz());
         active.said_ms += ms;
         if let Some(at) = self.position(&item_id) {
-            let held = &mut self.conversation[at];
-            held.audio_ms = held.audio_ms.map(|before| before + ms);
+            self.conversation[at].spoken.get_or_insert_default().push((sentence, ms));
         }
         self.has_spoken = true;
         let (output_index, content_index) = (0, 0);
@@ -346,9 +361,10 @@ impl Session {
         self.end_item(active, message(&item_id, status, Some(said)));
     }
 
-    fn call(&mut self, name: String, arguments: String) {
-        let Some(mut active) = self.active.take() else { return };
-        let (item_id, call_id) = (self.new_id("item"), self.new_id("call"));
+    /// Calls a function. `call_id`: what it is called by whoever thought of it.
+    pub(super) fn call(&mut self, active: &mut Active, call_id: Option<String>, name: String, arguments: String) {
+        let item_id = self.new_id("item");
+        let call_id = call_id.unwrap_or_else(|| self.new_id("call"));
         let item = |status: &str, arguments: &str| Item {
             id: Some(item_id.clone()),
             object: Some("realtime.item".into()),
@@ -359,41 +375,43 @@ impl Session {
             arguments: Some(arguments.to_owned()),
             ..Default::default()
         };
-        self.begin_item(&mut active, item("in_progress", ""), None);
+        self.begin_item(active, item("in_progress", ""), false);
+        let output_index = active.items - 1;
         active.said_characters += arguments.len();
         self.emit(ServerEvent::ArgumentsDelta {
             response_id: active.id.clone(),
             item_id: item_id.clone(),
-            output_index: 0,
+            output_index,
             call_id: call_id.clone(),
             delta: arguments.clone(),
         });
         self.emit(ServerEvent::ArgumentsDone {
             response_id: active.id.clone(),
             item_id: item_id.clone(),
-            output_index: 0,
+            output_index,
             call_id: call_id.clone(),
             name: name.clone(),
             arguments: arguments.clone(),
         });
-        self.end_item(&mut active, item("completed", &arguments));
-        self.over(&active, End::Completed);
+        self.end_item(active, item("completed", &arguments));
     }
 
-    fn begin_item(&mut self, active: &mut Active, item: Item, audio_ms: Option<u64>) {
-        let response_id = active.id.clone();
-        self.emit(ServerEvent::OutputItemAdded { response_id, output_index: 0, item: item.clone() });
+    fn begin_item(&mut self, active: &mut Active, item: Item, spoken: bool) {
+        let (response_id, output_index) = (active.id.clone(), active.items);
+        active.items += 1;
+        self.emit(ServerEvent::OutputItemAdded { response_id, output_index, item: item.clone() });
         let Outputs::InConversation(outputs) = &mut active.outputs else { return };
         outputs.extend(item.id.clone());
         self.make_room();
         let previous_item_id = self.conversation.last().and_then(|held| held.item.id.clone());
-        self.conversation.push(Held { item: item.clone(), audio_ms, heard: None });
+        let spoken = spoken.then(Vec::new);
+        self.conversation.push(Held { item: item.clone(), spoken, heard: None });
         self.emit(ServerEvent::ItemAdded { previous_item_id, item });
     }
 
     fn end_item(&mut self, active: &mut Active, item: Item) {
-        let response_id = active.id.clone();
-        self.emit(ServerEvent::OutputItemDone { response_id, output_index: 0, item: item.clone() });
+        let (response_id, output_index) = (active.id.clone(), active.items - 1);
+        self.emit(ServerEvent::OutputItemDone { response_id, output_index, item: item.clone() });
         if let Outputs::Outside(items) = &mut active.outputs {
             return items.push(item);
         }
@@ -411,8 +429,8 @@ impl Session {
         self.emit(ServerEvent::ItemDone { previous_item_id, item });
     }
 
-    fn over(&mut self, active: &Active, end: End) {
-        if end == End::Completed && active.said_ms > 0 {
+    pub(super) fn over(&mut self, active: &Active, end: End) {
+        if matches!(end, End::Completed | End::Incomplete(_)) && active.said_ms > 0 {
             self.spoke(active.said_ms);
         }
         let response = self.shown(active, Some(end));
@@ -425,8 +443,10 @@ impl Session {
             None => ("in_progress", None),
             Some(End::Completed) => ("completed", None),
             Some(End::Cancelled(reason)) => ("cancelled", details("cancelled", Some(reason), None)),
-            Some(End::Failed(message)) => {
-                let (kind, code) = ("server_error".into(), Some("server_error".into()));
+            Some(End::Incomplete(reason)) => ("incomplete", details("incomplete", Some(reason), None)),
+            Some(End::Failed(Failure { code, message })) => {
+                let kind = if *code == "server_error" { "server_error" } else { "invalid_request_error" };
+                let (kind, code) = (kind.to_owned(), Some((*code).to_owned()));
                 let error = ErrorBody { kind, code, message: message.clone(), ..Default::default() };
                 ("failed", details("failed", None, Some(error)))
             }
@@ -490,14 +510,67 @@ fn message(item_id: &str, status: &str, said: Option<&str>) -> Item {
     }
 }
 
-/// What of a response's own wishes a flow cannot honour, and why.
-fn cannot(params: &ResponseParams) -> Option<(&'static str, &'static str)> {
+/// What a flow says to the last that happened. `idle`: nobody has said anything for too long.
+fn reply(
+    dialogue: &mut Dialogue,
+    conversation: &[Held],
+    params: &ResponseParams,
+    idle: bool,
+    functions: &[&str],
+) -> Reply {
+    if let Some(input) = &params.input {
+        return reply_to_input(dialogue, input, functions);
+    }
+    if idle {
+        return dialogue.still_there();
+    }
+    if params.conversation.as_deref() == Some("none") {
+        // What comes of it is not remembered, so neither is what was understood for it.
+        return reply_to_last(&mut dialogue.clone(), conversation, functions);
+    }
+    reply_to_last(dialogue, conversation, functions)
+}
+
+/// What a flow says to the last message of an input of the response's own. It begins a conversation of its own.
+fn reply_to_input(dialogue: &Dialogue, input: &[Value], functions: &[&str]) -> Reply {
+    let said = |item: &Value| {
+        let parts = item["content"].as_array()?.iter().filter_map(|part| part["text"].as_str());
+        (item["role"] == "user").then(|| parts.collect::<Vec<_>>().join(" "))
+    };
+    let mut aside = dialogue.begun_anew();
+    match input.iter().rev().find_map(said) {
+        Some(said) => aside.reply(&said, functions),
+        None => aside.opening(),
+    }
+}
+
+fn reply_to_last(dialogue: &mut Dialogue, conversation: &[Held], functions: &[&str]) -> Reply {
+    match conversation.iter().rev().find(|held| held.item.role.as_deref() != Some("system")) {
+        None => dialogue.opening(),
+        Some(held) if held.item.kind == "function_call_output" => {
+            dialogue.tool_answered(held.item.output.as_deref().unwrap_or_default())
+        }
+        Some(Held { heard: Some(heard), .. }) => match pressed_keys(heard) {
+            Some(keys) => dialogue.pressed(keys, functions),
+            None => dialogue.reply(heard, functions),
+        },
+        // The agent had the last word, and is asked for more.
+        Some(_) => dialogue.still_there(),
+    }
+}
+
+fn text_part(kind: &str, text: &str) -> Content {
+    Content { kind: kind.into(), text: Some(text.to_owned()), ..Default::default() }
+}
+
+/// What of a response's own wishes cannot be honoured, and why.
+fn cannot(params: &ResponseParams, by_flow: bool) -> Option<(&'static str, &'static str)> {
     match params.conversation.as_deref() {
         None | Some("auto" | "none") => {}
         Some(_) => return Some(("conversation", "Invalid value. Supported values are: 'auto', 'none'.")),
     }
     let outside = params.conversation.as_deref() == Some("none");
-    if outside && params.instructions.as_deref().is_some_and(|text| Asked::read(text).is_none()) {
+    if by_flow && outside && params.instructions.as_deref().is_some_and(|text| Asked::read(text).is_none()) {
         return Some(("instructions", "This model answers by a flow; it cannot follow instructions of a response."));
     }
     let reference = |item: &Value| item["type"] == "item_reference";

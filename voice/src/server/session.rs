@@ -1,7 +1,7 @@
 //! One session of the Realtime protocol, as a value: texts and results go in, texts and work come out.
 //!
-//! Contract: after every [`Session::receive`] and [`Session::found`], take [`Session::poll`] until it returns `None`. The
-//! session has no clock: silence is counted in the audio that was appended, as the reference does.
+//! Contract: after every [`Session::receive`], [`Session::found`] and [`Session::answered`], take [`Session::poll`] until it
+//! returns `None`. The session has no clock: silence is counted in the audio that was appended, as the reference does.
 //!
 //! Not done of the reference: MCP, images, prompts, references to items in a response's input, and two responses at once
 //! that are both spoken. `semantic_vad` waits for silence only, longer or shorter.
@@ -16,12 +16,13 @@ use call::wire::openai::{
     ClientEvent, Content, ErrorBody, Format, Item, ResponseParams, ServerEvent, Session as Settings, SessionObject,
     Tool, TranscriptionUsage,
 };
-
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::engine::{Done, Found, What, Work};
 use super::response::{Active, End};
 use super::settings;
+use crate::chat;
 use crate::detect::{Hearing, Turn, Turns};
 use crate::dialogue::{Dialogue, Flow};
 use crate::resample::Resampler;
@@ -58,6 +59,25 @@ pub enum Out {
     Text(String),
     /// To be found out; the result comes back by [`Session::found`].
     Work(Work),
+    /// To be asked of the chat server; the pieces of its answer come back by [`Session::answered`]. There is one at a time: the
+    /// one before is over, or was stopped.
+    Ask(Box<chat::request::Request>),
+    /// The answer that is under way is of no use any more.
+    StopAsking,
+}
+
+/// What decides on the answers of a session.
+#[derive(Clone, Debug)]
+pub enum Answers {
+    ByFlow(Dialogue),
+    ByChat(chat::Limits),
+}
+
+impl Answers {
+    /// Those of a conversation over `flow` that begins `now`.
+    pub fn by_flow(flow: Arc<Flow>, now: Timestamp) -> Answers {
+        Answers::ByFlow(Dialogue::new(flow, now))
+    }
 }
 
 pub struct Session {
@@ -66,8 +86,8 @@ pub struct Session {
     ids: u64,
     pub(super) settings: Settings,
     expires_at: u64,
-    pub(super) dialogue: Dialogue,
-    ready: VecDeque<Out>,
+    pub(super) answers: Answers,
+    pub(super) ready: VecDeque<Out>,
 
     /// From 24 kHz, for clients that send that.
     narrower: Resampler,
@@ -107,21 +127,44 @@ pub struct Session {
 /// An item of the conversation.
 pub(super) struct Held {
     pub item: Item,
-    /// Of what the agent said: how much there is of it, in milliseconds. `None`: no audio message of the agent.
-    pub audio_ms: Option<u64>,
+    /// Of what the agent spoke: its sentences, and how long each sounds, in milliseconds. `None`: no audio message of the
+    /// agent.
+    pub spoken: Option<Vec<(String, u64)>>,
     /// What the caller was understood to say; `None` while that is being found out, and for items without sound.
     pub heard: Option<String>,
 }
 
+impl Held {
+    /// How long what the agent spoke sounds.
+    fn audio_ms(&self) -> Option<u64> {
+        self.spoken.as_ref().map(|spoken| spoken.iter().map(|(_, ms)| ms).sum())
+    }
+
+    /// Keeps of what the agent spoke only what was heard: whole sentences, and of the one that was cut so many words as its
+    /// sound has room for.
+    fn cut(&mut self, mut heard_ms: u64) {
+        for (text, ms) in self.spoken.iter_mut().flatten() {
+            if heard_ms < *ms {
+                let end = text.floor_char_boundary((text.len() as u64 * heard_ms / *ms) as usize);
+                let between_words = text[end..].starts_with(char::is_whitespace);
+                let end = if between_words { Some(end) } else { text[..end].rfind(char::is_whitespace) };
+                text.truncate(end.unwrap_or(0));
+                *ms = heard_ms;
+            }
+            heard_ms -= *ms;
+        }
+    }
+}
+
 impl Session {
     /// A session that is opened `now`, of the model that the client named.
-    pub fn new(name: &str, model: &str, now: Timestamp, flow: Arc<Flow>) -> Self {
+    pub fn new(name: &str, model: &str, now: Timestamp, answers: Answers) -> Self {
         let mut session = Session {
             name: name.to_owned(),
             ids: 0,
             settings: settings::defaults(model),
             expires_at: now.as_second().unsigned_abs() + SESSION_MAX.as_secs(),
-            dialogue: Dialogue::new(flow, now),
+            answers,
             ready: VecDeque::new(),
             narrower: Resampler::new(Rate::Wide.hz(), Rate::Telephone.hz()),
             waiting: Vec::new(),
@@ -165,6 +208,12 @@ impl Session {
         } else {
             self.spoken(done.id, done.found);
         }
+        self.settle();
+    }
+
+    /// A piece of the chat server's answer.
+    pub fn answered(&mut self, piece: chat::Piece) {
+        self.piece(piece);
         self.settle();
     }
 
@@ -472,7 +521,7 @@ impl Session {
             content: Some(vec![Content { kind: "input_audio".into(), transcript: Some(None), ..Default::default() }]),
             ..Default::default()
         };
-        self.add(Held { item, audio_ms: None, heard: None }, None);
+        self.add(Held { item, spoken: None, heard: None }, None);
         match recognition {
             Some((_, Some(text))) => self.transcribed(item_id, Ok(text), seconds),
             Some((work, None)) => self.unrecognised.push((work, item_id, seconds)),
@@ -538,7 +587,7 @@ impl Session {
         item.status = Some("completed".into());
         let text = item.content.as_deref().unwrap_or_default().iter().filter_map(|part| part.text.as_deref());
         let heard = (item.role.as_deref() == Some("user")).then(|| text.collect::<Vec<_>>().join(" "));
-        self.add(Held { item, audio_ms: None, heard }, Some(at));
+        self.add(Held { item, spoken: None, heard }, Some(at));
     }
 
     /// Puts an item at its place (the end, if `None`) and tells that it is there and complete.
@@ -561,7 +610,7 @@ impl Session {
 
     fn truncate(&mut self, item_id: String, content_index: u32, audio_end_ms: u32, event_id: Option<String>) {
         let Some(at) = self.position(&item_id) else { return self.no_such_item("truncating", &item_id, event_id) };
-        let Some(available_ms) = self.conversation[at].audio_ms.filter(|_| content_index == 0) else {
+        let Some(available_ms) = self.conversation[at].audio_ms().filter(|_| content_index == 0) else {
             return self.error(None, "Only model output audio messages can be truncated.", None, event_id);
         };
         if u64::from(audio_end_ms) > available_ms {
@@ -569,8 +618,8 @@ impl Session {
             return self.error(Some("invalid_value"), &message, Some("audio_end_ms".to_owned()), event_id);
         }
         let held = &mut self.conversation[at];
-        held.audio_ms = Some(u64::from(audio_end_ms));
-        // The words cannot be cut where the audio is, so none are kept.
+        held.cut(audio_end_ms.into());
+        // Where the words were cut is an estimate, and the protocol shows none.
         held.item.content = Some(vec![Content { kind: "output_audio".into(), ..Default::default() }]);
         self.emit(ServerEvent::ItemTruncated { item_id, content_index, audio_end_ms });
     }
@@ -586,15 +635,21 @@ impl Session {
 
     /// The functions that a response may call.
     pub(super) fn functions(&self, params: &ResponseParams) -> Vec<String> {
-        let choice = params.tool_choice.as_ref().or(self.settings.tool_choice.as_ref());
-        if choice.is_some_and(|choice| choice == "none") {
-            return Vec::new();
-        }
-        let tools = params.tools.as_ref().or(self.settings.tools.as_ref());
         let name = |tool: &Tool| match tool {
             Tool::Function { name, .. } => Some(name.clone()),
             _ => None,
         };
-        tools.into_iter().flatten().filter_map(name).collect()
+        match self.tool_choice(params) {
+            Some(choice) if choice == "none" => Vec::new(),
+            _ => self.tools(params).iter().filter_map(name).collect(),
+        }
+    }
+
+    pub(super) fn tools<'a>(&'a self, params: &'a ResponseParams) -> &'a [Tool] {
+        params.tools.as_deref().or(self.settings.tools.as_deref()).unwrap_or_default()
+    }
+
+    pub(super) fn tool_choice<'a>(&'a self, params: &'a ResponseParams) -> Option<&'a Value> {
+        params.tool_choice.as_ref().or(self.settings.tool_choice.as_ref())
     }
 }
