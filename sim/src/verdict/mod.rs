@@ -124,8 +124,9 @@ impl Doubt {
 
     /// How far the place where hearing stopped may be from where we take it to be.
     fn hearing(&self, plan: &Plan) -> Duration {
-        // Marks that came back while we stood still look late, by no more than what can lie at the carrier.
-        let thaw = self.frozen.min(plan.config.lead + frame_group(plan));
+        // Marks that came back while we stood still look late, by no more than what can lie at the carrier; a clock that
+        // leapt takes that for played, each time.
+        let thaw = self.frozen.min((plan.config.lead + frame_group(plan)) * (1 + plan.faults.leaps.len() as u32));
         // What lay at the carrier when its socket broke, the carrier alone knows to the frame.
         let broken = if plan.faults.stream_breaks.is_empty() { Duration::ZERO } else { frame_group(plan) };
         broken + ms(20) + self.there + self.back + thaw + plan.stream.post_clear_tail
@@ -271,7 +272,7 @@ fn judge_end(plan: &Plan, world: &World, line: &Line, doubt: &Doubt, ended: EndR
     } else {
         talking
     };
-    let limit = quiet_from + talking + a_reply * 4 + hanging_up + config.mark_grace + doubt.all;
+    let limit = quiet_from + talking + a_reply * 4 + hanging_up + config.mark_grace + doubt.all + deaf(plan, world);
     if at > limit {
         return broken(
             "N8",
@@ -288,6 +289,17 @@ fn answering(plan: &Plan) -> Duration {
         behaviour.create_latency + behaviour.first_audio + behaviour.done_latency + behaviour.cancel_latency
     });
     times.max().unwrap_or_default()
+}
+
+/// How long sessions that die may hold a call up without anybody's knowing.
+fn deaf(plan: &Plan, world: &World) -> Duration {
+    let config = &plan.config;
+    // A model that was cut off while it heard the caller speak does not say that the caller stopped (R10).
+    let cut_off = plan.faults.model_breaks.iter().any(|(_, how)| *how == ModelBreak::Silent);
+    let cut_off = if cut_off { config.floor_max + config.requested_timeout } else { Duration::ZERO };
+    // What was asked of a session that died over it is not always asked of the next.
+    let replaced = world.sessions.iter().filter(|session| session.opened > CALM).count() as u32;
+    cut_off + (config.requested_timeout + config.configure_timeout) * replaced
 }
 
 /// Whether a `clear` was on its way when the hang-up overtook it.
@@ -311,15 +323,8 @@ fn judge_silence(plan: &Plan, world: &World, line: &Line, doubt: &Doubt, ended: 
     sounds.push((until.unwrap_or(ended), ended));
     let answering = answering(plan);
     // One attempt to speak may come to nothing, and the model may ask for patience before the next (R10).
-    // A model that was cut off while it heard the caller speak does not say that the caller stopped (R10).
-    let cut_off = plan.faults.model_breaks.iter().any(|(_, how)| *how == ModelBreak::Silent);
-    let deaf = if cut_off { plan.config.floor_max + plan.config.requested_timeout } else { Duration::ZERO };
-    // What was asked of a session that died over it is not always asked of the next.
-    let replaced = world.sessions.iter().filter(|session| session.opened > CALM).count() as u32;
-    let config = &plan.config;
-    let deaf = deaf + (config.requested_timeout + config.configure_timeout) * replaced;
-    let allowed =
-        silence_max * 2 + answering * 3 + plan.config.tool_timeout + Duration::from_secs(6) + deaf + doubt.all;
+    let patience = answering * 3 + plan.config.tool_timeout + Duration::from_secs(6);
+    let allowed = silence_max * 2 + patience + deaf(plan, world) + doubt.all;
     let mut quiet_from = line.started_at.max(CALM);
     for (from, to) in sounds {
         if from > quiet_from + allowed {

@@ -211,7 +211,9 @@ pub(super) fn judge_playing(
     judge_stretches(world, heard, tolerance, last_played)?;
     // What the model is told once the stream is gone is of no use to any conversation, and is not always right: how much
     // of an item was heard is not known any more when the rest of it comes.
-    if told_after_stream {
+    // Nor is it when the carrier is gone without a word: that nothing is heard any more shows late.
+    let vanished = plan.stream.close_without_stop && plan.stream.stop_without_close;
+    if told_after_stream || vanished {
         return Ok(());
     }
     for (index, item) in record.generated.iter().enumerate() {

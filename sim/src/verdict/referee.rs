@@ -45,6 +45,8 @@ pub(super) struct Referee<'a> {
     /// A goodbye was announced, and no create since.
     goodbye_announced: bool,
     goodbye_pending: bool,
+    /// The model's own response came before the one that was to say it.
+    goodbye_overtaken: bool,
     /// What the pending goodbye is in: asked for, then begun.
     goodbye_request: Option<RequestId>,
     goodbye_response: Option<ResponseId>,
@@ -140,6 +142,7 @@ impl<'a> Referee<'a> {
             cancels: BTreeMap::new(),
             goodbye_announced: false,
             goodbye_pending: false,
+            goodbye_overtaken: false,
             goodbye_request: None,
             goodbye_response: None,
             spoke: BTreeSet::new(),
@@ -221,10 +224,12 @@ impl<'a> Referee<'a> {
                 // If it is not ours, ours was overtaken: what becomes of it the model may say late, or never (R8).
                 let overtaken = self.requested.take().map(|(asked, _)| asked).filter(|asked| Some(*asked) != *request);
                 if overtaken.is_some() && overtaken == self.goodbye_request {
-                    self.goodbye_pending = false;
+                    self.goodbye_overtaken = std::mem::take(&mut self.goodbye_pending);
                 }
                 if request.is_some() && *request == self.goodbye_request {
                     self.goodbye_response = Some(*response);
+                    // It was not rejected after all.
+                    self.goodbye_pending |= std::mem::take(&mut self.goodbye_overtaken);
                 }
                 self.active = Some(*response);
                 self.active_request = *request;
@@ -521,7 +526,7 @@ impl<'a> Referee<'a> {
             "GoodbyeWithdrawn" => {
                 self.held_since = None;
                 self.waiting.remove("Farewell");
-                (self.goodbye_announced, self.goodbye_pending) = (false, false);
+                (self.goodbye_announced, self.goodbye_pending, self.goodbye_overtaken) = (false, false, false);
             }
             "GoodbyeWanted" => {
                 self.held_since = None;
@@ -536,7 +541,7 @@ impl<'a> Referee<'a> {
             "GoodbyePending" => {
                 self.unanswered.clear();
                 self.waiting.remove("Farewell");
-                self.goodbye_pending = true;
+                (self.goodbye_pending, self.goodbye_overtaken) = (true, false);
                 // In a response that was asked for already, or in one that is asked for right now.
                 let asked = self.requested.map(|(request, _)| request);
                 self.goodbye_announced = words.contains("response: None") && asked.is_none();
