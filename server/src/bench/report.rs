@@ -346,14 +346,14 @@ impl Report {
             if settings.tls { "TLS to the model" } else { "no TLS" },
             if settings.recording { "recorded and traced" } else { "neither recorded nor traced" },
         )?;
-        writeln!(out, "               CPU ms per call-second  × relay   server    load   KiB a call")?;
-        writeln!(out, "calls  target          user   sys  total           core %  core %  live queue left")?;
+        writeln!(out, "               CPU ms per call-second  × relay server   load      KiB a call")?;
+        writeln!(out, "calls  target          user   sys  total         core % core %  live queue left")?;
         for step in &self.steps {
             let CpuCost { user, system, total } = step.cpu_ms_per_call_second;
             let ratios: Vec<String> = step.cost_to_relay.iter().map(|ratio| format!("{:.2}", ratio.ratio)).collect();
             writeln!(
                 out,
-                "{:5}  {:13} {user:6.2} {system:5.2} {total:6.2} {:>9} {:7.1} {:7.1} {:5.0} {:5.0} {:4.0}",
+                "{:5}  {:13} {user:6.2} {system:5.2} {total:6.2} {:>8} {:6.1} {:6.1} {:5.0} {:5.0} {:4.0}",
                 step.calls,
                 step.target.name(),
                 ratios.join(" "),

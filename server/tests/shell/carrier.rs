@@ -288,7 +288,9 @@ impl Carrier {
 async fn happenings(line: Rc<Line>, router: Router, origin: String, calls: Calls) {
     let faults = &line.plan.call.faults;
     let statuses = faults.statuses.iter().map(|(at, status)| (*at, Err(*status)));
-    let operator = faults.operator.iter().map(|(at, input)| (*at, Ok(input.clone())));
+    // What was played is compared with what the model said, and tones are ours.
+    let operator = faults.operator.iter().filter(|(_, input)| !matches!(input, OperatorInput::Press(_)));
+    let operator = operator.map(|(at, input)| (*at, Ok(input.clone())));
     let mut all: Vec<(Duration, Result<OperatorInput, CallStatus>)> = statuses.chain(operator).collect();
     all.sort_by_key(|(at, _)| *at);
     for (number, (at, what)) in all.into_iter().enumerate() {

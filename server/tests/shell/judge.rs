@@ -108,7 +108,7 @@ fn judge_end(plan: &Plan, line: &Line, outcome: &Outcome, record: &CallRecord) -
         |wanted: &dyn Fn(&call::OperatorInput) -> bool| faults.operator.iter().any(|(_, input)| wanted(input));
     let explained = match reason {
         EndReason::Fault | EndReason::Machine => false,
-        EndReason::Stopped => !plan.stops.is_empty(),
+        EndReason::Stopped => !plan.stops.is_empty() || operator(&|input| *input == call::OperatorInput::SayGoodbye),
         EndReason::OperatorHungUp => !plan.stops.is_empty() || operator(&|input| *input == call::OperatorInput::HangUp),
         EndReason::NeverStarted => record.answered_at.is_none(),
         EndReason::Goodbye | EndReason::Silence | EndReason::MaxDuration => line.hang_ups.get() > 0,
