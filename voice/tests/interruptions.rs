@@ -30,8 +30,8 @@ const fn ms(millis: u64) -> Duration {
 /// One way, to the carrier and to the model.
 const WAY: Duration = ms(20);
 
-/// From a frame to what an ear tells of it. With as many calls as may be listened to, all frames that come within one
-/// frame's time are listened to within the next: what takes longer makes ears deaf.
+/// From a frame to what an ear tells of it, the queue included: what `cost_of_ears` found for half as many calls at
+/// once as may be, on a machine that had other work.
 const LISTENING: Duration = ms(20);
 
 /// What the simulated model takes for speech is so long.

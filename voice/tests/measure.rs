@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use call::EarInput;
-use common::sounds::{long_speech, shifted, telephone};
+use common::sounds::{hold_music, long_speech, shifted, telephone};
 use jiff::Timestamp;
 use voice::detect::{Hearing, Turn, TurnSettings, Turns};
 use voice::dialogue::{Dialogue, Flow, Reply};
@@ -422,7 +422,51 @@ fn very_short_turns() {
     }
 }
 
-/// What listening costs, and how late it gets: calls at once, all their frames at the same moment, in real time. In
+/// What listening to one call costs, without the queue: time of the processor, whatever else the machine does.
+#[test]
+#[ignore = "a measurement"]
+fn cost_of_one_ear() {
+    let weights = Weights::open(&common::folder()).unwrap();
+    let mut detector = weights.detector().unwrap();
+    let speech = long_speech();
+    let silence = vec![0xFF; speech.len()];
+    let spoken = telephone(&speech);
+    let echo = telephone(&shifted(&speech, 2_000, 0.1, speech.len()));
+    // Of nothing that is played, as loud: the gate looks for it everywhere, until the ear tells of it.
+    let music = telephone(&shifted(&hold_music(), 0, 0.3, speech.len()));
+    for (name, caller, agent) in [
+        ("silence", &silence, &silence),
+        ("the caller speaks", &spoken, &silence),
+        ("the agent speaks, and its echo comes back", &echo, &spoken),
+        ("the agent speaks over music", &music, &spoken),
+    ] {
+        let mut listener = Listener::new(EarSettings { threshold: 0.5, echo_gate: true, music: false });
+        let mut frames = Vec::new();
+        for (index, (caller, agent)) in caller.chunks(160).zip(agent.chunks(160)).enumerate() {
+            let before = thread_time();
+            listener.agent(frame_time(index), agent);
+            listener.caller(&mut detector, frame_time(index), caller).unwrap();
+            frames.push(thread_time() - before);
+        }
+        // The first steps load what is needed later.
+        let mut frames = frames.split_off(50);
+        let all: Duration = frames.iter().sum();
+        frames.sort();
+        println!(
+            "an ear, {name}: {:.2} ms of a core for a second of a call; a frame {} µs at most, 99 of 100 at most {} µs",
+            1_000.0 * all.as_secs_f64() / frame_time(frames.len()).as_secs_f64(),
+            frames[frames.len() - 1].as_micros(),
+            frames[frames.len() * 99 / 100].as_micros()
+        );
+    }
+}
+
+fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Whether one thread follows, and how late it gets: calls at once, all their frames at the same moment, in real time. In
 /// half of the calls the caller speaks; in the others the line carries our own echo, which is looked for all the time.
 #[test]
 #[ignore = "a measurement"]
