@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::agent::{Agent, Chat, Provider};
-use crate::config::{Config, OpenAi, Recogniser, Secret};
+use crate::config::{Config, OpenAi, Recogniser, Secret, secret};
 
 /// Threads for recognition and speech. A turn takes one of them some 200 ms, so that two are enough for a dozen callers, and
 /// leave a machine with two cores to its calls.
@@ -69,7 +69,7 @@ pub struct RealtimeArgs {
     /// Which model it is to use.
     #[arg(long, value_name = "NAME", requires = "chat")]
     chat_model: Option<String>,
-    /// The environment variable that has its key.
+    /// The environment variable that has its key, or with _FILE after it the path of a file that has it.
     #[arg(long, value_name = "VARIABLE", requires = "chat")]
     chat_key_env: Option<String>,
     /// Sessions at once.
@@ -240,10 +240,7 @@ fn verify(folder: &Path, json: bool) -> bool {
 /// # Errors
 /// If weights or the flow are missing, or it cannot listen there.
 pub async fn realtime(args: RealtimeArgs, env: &dyn Fn(&str) -> Option<String>) -> Result<bool> {
-    let key = match &args.chat_key_env {
-        Some(variable) => Some(env(variable).with_context(|| format!("{variable} is not set; set it to the key"))?),
-        None => None,
-    };
+    let key = args.chat_key_env.as_deref().map(|variable| chat_key(variable, env)).transpose()?;
     let tls = crate::model::tls(None)?;
     let http = crate::http_client(&tls)?;
     let chat = Chat { url: args.chat, model: args.chat_model, ..Chat::default() };
@@ -257,6 +254,11 @@ pub async fn realtime(args: RealtimeArgs, env: &dyn Fn(&str) -> Option<String>) 
         served = serve(listener, std::future::ready(Ok(engine)), offer) => served.map(|()| true).context("the listener broke"),
         _ = tokio::signal::ctrl_c() => Ok(true),
     }
+}
+
+fn chat_key(variable: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String> {
+    let key = secret(variable, env).map_err(anyhow::Error::msg)?;
+    key.with_context(|| format!("{variable} is not set; set it to the key, or {variable}_FILE to a file that has it"))
 }
 
 /// What decides on the answers: the chat server, if there is one, or the flow.

@@ -176,3 +176,29 @@ async fn init_writes_a_file_that_serve_takes() {
     assert_eq!(check.status.code(), Some(0), "{}", text(&check));
     assert!(text(&check).contains("ok    config      patchcord.toml: 1 agent"), "{}", text(&check));
 }
+
+/// A key in a file, as orchestrators hand them over; without weights it goes no further. Breaks when only the variable itself
+/// is read, or what cannot be read is passed over.
+#[cfg(feature = "voice")]
+#[tokio::test]
+async fn realtime_takes_the_chat_servers_key_from_a_variable_or_a_file() {
+    let world = World::new().await;
+    world.file("key", "sk-chat\n");
+    world.file("empty", "\n");
+    let no_weights = "run `patchcord models pull`";
+    for (set, told) in [
+        (&[][..], "CHAT_KEY is not set"),
+        (&[("CHAT_KEY", "sk-chat")], no_weights),
+        (&[("CHAT_KEY_FILE", "key")], no_weights),
+        (&[("CHAT_KEY_FILE", "empty")], "CHAT_KEY_FILE: empty is empty"),
+        (&[("CHAT_KEY", "sk-chat"), ("CHAT_KEY_FILE", "key")], "CHAT_KEY and CHAT_KEY_FILE are both set"),
+    ] {
+        let chat = ["realtime", "--chat", "http://127.0.0.1:9/", "--chat-model", "m", "--chat-key-env", "CHAT_KEY"];
+        let mut realtime = world.patchcord(&chat);
+        realtime.envs(set.iter().copied());
+        let realtime = output(realtime).await;
+        assert_ne!(realtime.status.code(), Some(0), "{set:?}");
+        let said = text(&realtime);
+        assert!(said.contains(told) && !said.contains("sk-chat"), "{set:?}: {said}");
+    }
+}

@@ -1,5 +1,5 @@
-//! Ears beside the model's, as a driver may have them (B4, O3): they judge by loudness alone, tell it a little late, and
-//! are sometimes wrong.
+//! Ears beside the model's, as a driver may have them (B4, O3): they judge by loudness alone, tell it a little late,
+//! and are sometimes wrong. Better ones come from whoever makes a world: [`Listen`].
 
 use std::ops::Range;
 use std::time::Duration;
@@ -9,6 +9,21 @@ use call::wire::payload;
 use call::wire::twilio::{self, FromCarrier};
 
 use crate::model::vad::{Heard, Vad, VadSettings};
+
+/// What listens to one call, and is given what a driver gives to its ears: what a recording has of both voices.
+pub trait Listen {
+    /// A media stream began: what was heard before says nothing of it.
+    fn stream_began(&mut self);
+
+    /// µ-law of the caller from this moment of the call; what is to be told of it.
+    fn caller(&mut self, at: Duration, audio: &[u8]) -> Vec<EarInput>;
+
+    /// µ-law of the agent that is expected to begin playing at this moment of the call.
+    fn agent(&mut self, at: Duration, audio: &[u8]);
+
+    /// Nothing of the agent after this moment is played.
+    fn cleared(&mut self, at: Duration);
+}
 
 /// How good the ears are.
 #[derive(Clone, PartialEq, Debug)]

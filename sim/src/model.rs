@@ -13,6 +13,7 @@ pub(crate) mod vad;
 pub mod voice;
 
 pub use script::{
-    Behaviour, Reply, ReplyCall, ReplyEnd, ReplyItem, Script, TranscriptOrder, TranscriptionTiming, Voice,
+    Behaviour, HOSTED_SPEECH_LATENCY, Reply, ReplyCall, ReplyEnd, ReplyItem, Script, TranscriptOrder,
+    TranscriptionTiming, Voice,
 };
 pub use session::{ClientError, FakeModel, GeneratedItem, Record, Sent};

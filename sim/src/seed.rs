@@ -464,6 +464,7 @@ fn draw_stream(dice: &mut Dice) -> StreamOptions {
         unknown_events: dice.percent(10),
         close_without_stop: dice.percent(8),
         stop_without_close: dice.percent(4),
+        echoes: Vec::new(),
         patience: Duration::from_secs(15),
         limit: LONGEST,
     }

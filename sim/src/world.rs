@@ -16,7 +16,7 @@ use call::{CallTime, Command, CommandId, EarInput, EndReason, Epoch, ModelInput,
 
 use crate::carrier::stream::{self as carrier, FakeStream, StreamReport};
 use crate::dice::Dice;
-use crate::ears::Ears;
+use crate::ears::{Ears, Listen};
 pub use crate::faults::{ConnectFault, Faults, HangUpFault, LinkFaults, ModelBreak, ToolFault};
 use crate::link::{Agenda, Link};
 use crate::model::{self, FakeModel};
@@ -92,6 +92,9 @@ pub struct World {
     supply: std::vec::IntoIter<FakeModel>,
     faults: Faults,
     ears: Option<Ears>,
+    listener: Option<Box<dyn Listen + Send>>,
+    /// From a frame to what the listener tells of it.
+    listening_takes: Duration,
     dice: Dice,
     to_carrier: Link<FromPeer>,
     from_carrier: Link<FromPeer>,
@@ -167,6 +170,8 @@ impl World {
         bridge.group_appends(setup.append_frames);
         World {
             ears: faults.ears.clone().map(Ears::new),
+            listener: None,
+            listening_takes: Duration::ZERO,
             bridge,
             carrier: setup.carrier,
             earlier: Vec::new(),
@@ -202,6 +207,12 @@ impl World {
             cut_by_hang_up: None,
             after_end: 0,
         }
+    }
+
+    /// Gives the call this ear of our own, which tells of each frame so much later. It hears what is recorded:
+    /// [`Setup::recorded`].
+    pub fn listen(&mut self, listener: Box<dyn Listen + Send>, takes: Duration) {
+        (self.listener, self.listening_takes) = (Some(listener), takes);
     }
 
     /// Runs until the call has ended, or `limit` has passed. True if it ended.
@@ -482,12 +493,30 @@ impl World {
                     }
                 }
                 Effect::ResumeStream => self.comes_back = self.faults.comes_back_after.map(|after| now + after),
-                Effect::RecordCaller { at, audio } => self.recorded_caller.push((at, audio.to_vec())),
+                Effect::RecordCaller { at, audio } => {
+                    for fact in self.listener.iter_mut().flat_map(|listener| listener.caller(at, audio)) {
+                        self.inputs.put(now + self.listening_takes, Input::Ears(fact));
+                    }
+                    self.recorded_caller.push((at, audio.to_vec()));
+                }
                 Effect::RecordAgent { at, audio } => {
+                    if let Some(listener) = &mut self.listener {
+                        listener.agent(at, audio);
+                    }
                     self.recorded_agent.push(RecordedAgent::Audio { at, audio: audio.to_vec() });
                 }
-                Effect::RecordCleared { at } => self.recorded_agent.push(RecordedAgent::Cleared { at }),
-                Effect::Note(note) => self.notes.push((now, note)),
+                Effect::RecordCleared { at } => {
+                    if let Some(listener) = &mut self.listener {
+                        listener.cleared(at);
+                    }
+                    self.recorded_agent.push(RecordedAgent::Cleared { at });
+                }
+                Effect::Note(note) => {
+                    if let Some(listener) = self.listener.as_mut().filter(|_| note == Note::MediaStarted) {
+                        listener.stream_began();
+                    }
+                    self.notes.push((now, note));
+                }
                 Effect::Trace(lines) => self.trace.push_str(lines),
                 Effect::Ended(reason) => self.ended = Some((now, reason)),
                 Effect::Do(id, command) => {

@@ -137,6 +137,32 @@ fn speech_becomes_an_item() {
     assert_eq!(client.model.record().appended, 16_000 + speech.len() as u64);
 }
 
+/// Breaks when the reports come as soon as ever, change their positions, or come of audio that was cleared.
+#[test]
+fn speech_can_be_reported_late() {
+    let reports = |latency_ms: u64| {
+        let speech_latency = Duration::from_millis(latency_ms);
+        let mut client = configured(Script::default(), Behaviour { speech_latency, ..Behaviour::default() });
+        client.hear(&[[0x80; 2_400].as_slice(), &[0xff; 12_000]].concat());
+        let told = client.events.iter().zip(&client.times);
+        let speech = told.filter(|(event, _)| event["type"].as_str().is_some_and(|kind| kind.contains(".speech_")));
+        speech
+            .map(|(event, at)| (event["audio_start_ms"].clone(), event["audio_end_ms"].clone(), at.as_millis()))
+            .collect::<Vec<_>>()
+    };
+    let at_once = reports(0);
+    assert_eq!(at_once.len(), 2);
+    let later = at_once.into_iter().map(|(start, end, at)| (start, end, at + 250)).collect::<Vec<_>>();
+    assert_eq!(reports(250), later);
+
+    let speech_latency = Duration::from_millis(250);
+    let mut client = configured(Script::default(), Behaviour { speech_latency, ..Behaviour::default() });
+    client.hear(&[0x80; 800]);
+    client.send(json!({"type": "input_audio_buffer.clear"}));
+    client.run_for(1_000);
+    assert_eq!(kinds(&client.new_events()), ["input_audio_buffer.cleared"]);
+}
+
 #[test]
 fn transcription_comes_before_after_or_never_and_may_fail() {
     let transcript = "conversation.item.input_audio_transcription.completed";

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use call::g711;
 use call::wire::payload;
 use call::wire::twilio::{self as wire, FromCarrier};
 use sim::carrier::stream::*;
@@ -151,6 +152,27 @@ fn what_the_caller_says_goes_out_in_frames_and_is_padded() {
     );
     assert_eq!(twilio.steps(), [(0, Some(30)), (30, Some(80)), (80, None)]);
     assert_eq!(twilio.report().said.len(), 800);
+}
+
+/// Two ways back from a line that carries speech too. Breaks when an echo is of something else, as loud as it was, or
+/// of what a `clear` took away.
+#[test]
+fn the_line_gives_back_what_was_played() {
+    let echo = |way: u64, gain_permille| Echo { way: Duration::from_micros(125 * way), gain_permille };
+    let options = StreamOptions { echoes: vec![echo(200, 100), echo(400, -50)], ..Default::default() };
+    let mut twilio = Twilio::quiet([CallerStep::Say(vec![g711::encode(3_000); 160].into())], options);
+    let loud = g711::encode(20_000);
+    twilio.media(&[loud; 800]);
+    twilio.until(50);
+    twilio.clear();
+    twilio.until(140);
+    let loud = i32::from(g711::decode(loud));
+    let played = |at: i32| if (0..400).contains(&at) { loud } else { 0 };
+    for (at, &byte) in (0..).zip(&twilio.report().said) {
+        let said = if at < 160 { i32::from(g711::decode(g711::encode(3_000))) } else { 0 };
+        let expected = said + played(at - 200) * 100 / 1_000 + played(at - 400) * -50 / 1_000;
+        assert_eq!(byte, g711::encode(expected as i16), "byte {at}");
+    }
 }
 
 #[test]

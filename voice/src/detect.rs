@@ -113,6 +113,8 @@ pub struct Turns {
     /// Steps above the threshold in a row, while nobody speaks.
     onset: u32,
     speaking: bool,
+    /// Where the speech under way began, or the last.
+    began: u64,
     /// The end of the last step that was speech.
     last_speech: u64,
     paused: bool,
@@ -131,7 +133,8 @@ impl Turns {
             }
             (self.speaking, self.paused, self.onset) = (true, false, 0);
             self.last_speech = self.position;
-            return Some(Turn::Started { at: self.position - u64::from(ONSET_STEPS) * STEP as u64 });
+            self.began = self.position - u64::from(ONSET_STEPS) * STEP as u64;
+            return Some(Turn::Started { at: self.began });
         }
         if speech {
             self.last_speech = self.position;
@@ -162,6 +165,11 @@ impl Turns {
     /// Samples that were judged.
     pub fn position(&self) -> u64 {
         self.position
+    }
+
+    /// Samples from the beginning of this turn's speech to its end so far.
+    pub fn spoken(&self) -> u64 {
+        self.last_speech - self.began
     }
 
     /// The end of the last speech in this turn.

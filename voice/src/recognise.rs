@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, Tensor};
@@ -28,8 +29,9 @@ const SHORTEST: usize = RATE as usize / 10;
 /// Longer turns are cut: the model was trained on less, and its time grows with the square.
 pub const LONGEST: usize = 30 * RATE as usize;
 
-/// Speech of this length says something: an empty text is asked again, with the end forbidden as its first token.
-const SAYS_SOMETHING: usize = RATE as usize / 4;
+/// Speech of this length says something: an empty text is asked again, with the end forbidden as its first token. What
+/// is shorter may have been a cough, and that has no text.
+const SAYS_SOMETHING: Duration = Duration::from_millis(250);
 
 /// Which of Moonshine's models: `docs/voice.md` has what each costs, and how often it errs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,13 +92,14 @@ impl Recogniser {
     }
 
     /// The words in `samples` (16 kHz, ±1): what a speech detector took for speech, with at most 0.3 s of silence after
-    /// it. Without speech in it the model may write what nobody said.
+    /// it. Without speech in it the model may write what nobody said. `speech`: from the beginning to the end of what the
+    /// detector took for speech in it.
     ///
     /// Empty if nothing was understood.
     ///
     /// # Errors
     /// If the runtime refuses.
-    pub fn recognise(&mut self, samples: &[f32]) -> Result<String> {
+    pub fn recognise(&mut self, samples: &[f32], speech: Duration) -> Result<String> {
         let samples = &samples[..samples.len().min(LONGEST)];
         if samples.len() < SHORTEST {
             return Ok(String::new());
@@ -104,7 +107,7 @@ impl Recogniser {
         let heard = self.encode(samples)?;
         let tokens_max = (samples.len() as f32 / RATE as f32 * TOKENS_PER_SECOND) as usize + 2;
         let text = self.decode(&heard, samples.len(), tokens_max, Empty::Allowed)?;
-        if text.is_empty() && samples.len() >= SAYS_SOMETHING {
+        if text.is_empty() && speech >= SAYS_SOMETHING {
             return self.decode(&heard, samples.len(), tokens_max, Empty::Forbidden);
         }
         Ok(text)

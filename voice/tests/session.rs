@@ -200,7 +200,10 @@ fn recognition_begins_in_the_pause_and_is_used_when_the_turn_ends() {
     bench.append(0xFF, 2_048);
     bench.do_one();
     bench.do_one();
-    assert!(matches!(bench.work.front(), Some(Work { what: What::Recognise { .. }, .. })), "{:?}", bench.work);
+    let Some(Work { what: What::Recognise { speech, .. }, .. }) = bench.work.front() else {
+        panic!("{:?}", bench.work)
+    };
+    assert_eq!(*speech, Some(8_192));
     bench.do_one();
     bench.append(0xFF, 4_096);
     bench.do_one();
@@ -272,9 +275,9 @@ fn turns_without_detection_are_committed_by_the_client() {
     bench.do_all();
     assert_eq!(bench.types(), [""; 0]);
     bench.send(json!({"type": "input_audio_buffer.commit"}));
-    let Some(Work { what: What::Recognise { samples, unchecked }, .. }) = bench.work.front() else { panic!() };
+    let Some(Work { what: What::Recognise { samples, speech }, .. }) = bench.work.front() else { panic!() };
     // Nobody has looked whether that is speech.
-    assert!(samples.len() == 16_384 && *unchecked);
+    assert!(samples.len() == 16_384 && speech.is_none());
     bench.do_all();
     assert!(bench.types().contains(&"conversation.item.input_audio_transcription.completed".to_owned()));
     assert_eq!(bench.error(json!({"type": "input_audio_buffer.commit"})), "input_audio_buffer_commit_empty");

@@ -13,6 +13,8 @@ mod together;
 mod values;
 
 #[cfg(feature = "voice")]
+pub(crate) use read::secret;
+#[cfg(feature = "voice")]
 pub(crate) use values::clip;
 
 use std::fmt;

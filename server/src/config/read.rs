@@ -157,22 +157,15 @@ impl<'a> Reader<'a> {
     }
 
     fn variable(&self, name: &str) -> Option<String> {
-        (self.env)(name).filter(|value| !value.is_empty())
+        variable(name, self.env)
     }
 
-    /// From `NAME`, or from the file that `NAME_FILE` names. What cannot be read is empty, and not missing as well.
+    /// [`secret`]. What cannot be read is empty, and not missing as well.
     pub(super) fn secret(&mut self, name: &str) -> Option<String> {
-        let file_name = format!("{name}_FILE");
-        let value = self.variable(name);
-        let Some(path) = self.variable(&file_name) else { return value };
-        let wrong = match std::fs::read_to_string(&path) {
-            _ if value.is_some() => format!("{name} and {file_name} are both set: unset one"),
-            Ok(text) if text.trim().is_empty() => format!("{file_name}: {path} is empty"),
-            Ok(text) => return Some(text.trim().to_owned()),
-            Err(error) => format!("{file_name}: {path}: {error}"),
-        };
-        self.mistakes.push(Mistake { line: None, what: wrong });
-        Some(value.unwrap_or_default())
+        secret(name, self.env).unwrap_or_else(|what| {
+            self.mistakes.push(Mistake { line: None, what });
+            Some(self.variable(name).unwrap_or_default())
+        })
     }
 
     fn subtable<'t>(&mut self, document: &'t DeTable<'_>, key: &str) -> Option<&'t DeTable<'t>> {
@@ -217,6 +210,28 @@ impl<'a> Reader<'a> {
         let form = wanted.form(given.limits);
         self.wrong(given.place, &format!("{shown} is not {form}"));
     }
+}
+
+/// What only the environment has: from `NAME`, or from the file that `NAME_FILE` names. `None`: neither is set.
+///
+/// # Errors
+/// If both are set, or the file cannot be read or has nothing in it. Neither has what was given in it.
+pub(crate) fn secret(name: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Option<String>, String> {
+    let file_name = format!("{name}_FILE");
+    let value = variable(name, env);
+    let Some(path) = variable(&file_name, env) else { return Ok(value) };
+    if value.is_some() {
+        return Err(format!("{name} and {file_name} are both set: unset one"));
+    }
+    match std::fs::read_to_string(&path) {
+        Ok(text) if text.trim().is_empty() => Err(format!("{file_name}: {path} is empty")),
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(error) => Err(format!("{file_name}: {path}: {error}")),
+    }
+}
+
+fn variable(name: &str, env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    env(name).filter(|value| !value.is_empty())
 }
 
 /// Whether a value is better not shown: a password in a URL, a vendor's key that came to the wrong place.

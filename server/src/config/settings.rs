@@ -68,7 +68,8 @@ pub(super) const SERVER: &[Setting<Config>] = &[
         "ears_max",
         |c| &mut c.ears_max,
         "Calls at once that a detector of our own listens to (`local_ears`, `audio_guard`); one more goes without. One \
-         thread listens for all of them, at lower priority.",
+         thread listens for all of them, at lower priority: 64 take it a fifth of a core, and three times as many \
+         are about what it follows beside other work.",
     )
     .within(1, 1_000),
     Server::new(

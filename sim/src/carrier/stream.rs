@@ -16,6 +16,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use call::g711;
 use call::wire::payload;
 use call::wire::twilio::{self as wire, ToCarrier};
 
@@ -69,6 +70,8 @@ pub struct StreamOptions {
     pub unknown_events: bool,
     pub close_without_stop: bool,
     pub stop_without_close: bool,
+    /// What the caller's line gives back of what it is played, added to what the caller says.
+    pub echoes: Vec<Echo>,
     /// How long the caller waits for the agent to speak, or to stop, before hanging up.
     pub patience: Duration,
     /// The stream ends after this long whatever happens.
@@ -89,10 +92,20 @@ impl Default for StreamOptions {
             unknown_events: false,
             close_without_stop: false,
             stop_without_close: false,
+            echoes: Vec::new(),
             patience: Duration::from_secs(30),
             limit: Duration::from_secs(3_600),
         }
     }
+}
+
+/// One way back from the caller's ear into the line. Several are a room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Echo {
+    /// From the sample played to the sample sent.
+    pub way: Duration,
+    /// Of the amplitude: 100 is −20 dB. Below zero it comes back upside down.
+    pub gain_permille: i32,
 }
 
 /// What the carrier does to its socket.
@@ -436,6 +449,9 @@ impl FakeStream {
             frame[..len].copy_from_slice(&rest[..len]);
             self.said += len;
         }
+        if !self.options.echoes.is_empty() {
+            self.add_echoes(&mut frame);
+        }
         self.report.said.extend_from_slice(&frame);
         if !self.options.media_gaps.iter().any(|gap| gap.contains(&offset)) {
             let jitter = &self.options.frame_jitter;
@@ -448,6 +464,17 @@ impl FakeStream {
             self.delayed.push_back(((nominal + delay).max(after), timestamp_ms, frame));
         }
         self.captured += 1;
+    }
+
+    fn add_echoes(&self, frame: &mut [u8]) {
+        for (byte, at) in frame.iter_mut().zip(self.captured * FRAME_BYTES as u64..) {
+            let echoes = self.options.echoes.iter().filter_map(|echo| {
+                let played = at.checked_sub(bytes_in(echo.way)).and_then(|at| self.report.played.get(index(at)))?;
+                Some(i32::from(g711::decode(*played)) * echo.gain_permille / 1_000)
+            });
+            let sum = i32::from(g711::decode(*byte)) + echoes.sum::<i32>();
+            *byte = g711::encode(sum.clamp(i16::MIN.into(), i16::MAX.into()) as i16);
+        }
     }
 
     fn send_delayed(&mut self) {

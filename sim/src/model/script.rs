@@ -1,5 +1,6 @@
 //! What a fake model says, hears, and does wrong.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,6 +98,17 @@ impl ReplyItem {
     }
 }
 
+/// How long a hosted model takes to report speech, from when the first of it is sent to when the report is received,
+/// the network included: as far as is known, for gpt-realtime-2.
+///
+/// τ-bench (<https://github.com/sierra-research/tau2-bench> at `a2c0247`: `docs/interaction-metrics.md`, the
+/// submissions of its leaderboard) sends a spoken interruption in frames of 20 ms and counts steps of 200 ms until the
+/// agent has fallen silent. One passes before any of it is sent and one after the report; the mean of 5,424
+/// interruptions of gpt-realtime-2 is 0.61 to 0.62 s, by submission, so that the report comes in the second step of
+/// sending. What is between the two bounds cannot be told, nor how much silence the spoken text begins with; of
+/// gpt-realtime 1.0 and 1.5 (5,235 interruptions, 0.41 to 0.42 s) the report comes in the first step.
+pub const HOSTED_SPEECH_LATENCY: RangeInclusive<Duration> = Duration::from_millis(200)..=Duration::from_millis(400);
+
 /// How the model behaves. The default is a good day; each deviation was seen on real servers, or is allowed by the
 /// reference.
 #[derive(Clone, Debug)]
@@ -109,6 +121,10 @@ pub struct Behaviour {
     pub delta_bytes: Vec<usize>,
     /// From `session.update` to `session.updated`.
     pub configure_latency: Duration,
+    /// From when the caller's sound shows that speech began or ended to the report of it. Ours is shown by 30 ms of
+    /// loudness and reported at once; a hosted detector wants more, and reports when it gets to it: see
+    /// [`HOSTED_SPEECH_LATENCY`].
+    pub speech_latency: Duration,
     /// From `response.create` to `response.created`.
     pub create_latency: Duration,
     /// From `response.created` to the first item.
@@ -186,6 +202,7 @@ impl Default for Behaviour {
             speed: 10.0,
             delta_bytes: vec![1_600],
             configure_latency: Duration::from_millis(20),
+            speech_latency: Duration::ZERO,
             create_latency: Duration::from_millis(30),
             first_audio: Duration::from_millis(250),
             done_latency: Duration::ZERO,

@@ -120,6 +120,7 @@ struct Held {
 
 enum Later {
     Configured,
+    Heard(Heard),
     Transcribed { item_id: String, text: Option<String> },
     Words(Box<ServerEvent>),
     Spontaneous,
@@ -243,6 +244,7 @@ impl FakeModel {
     fn later_has_come(&mut self, later: Later) {
         match later {
             Later::Configured => self.emit(ServerEvent::SessionUpdated { session: self.session_object() }),
+            Later::Heard(heard) => self.report(heard),
             Later::Transcribed { item_id, text } => self.transcribed(item_id, text),
             Later::Words(event) => self.emit(*event),
             Later::Spontaneous if self.active.is_none() => self.respond(None, None),
@@ -334,7 +336,7 @@ impl FakeModel {
             ClientEvent::Clear { .. } => {
                 self.buffered = 0;
                 self.hearing = None;
-                self.vad.reset();
+                self.forget_speech();
                 self.emit(ServerEvent::Cleared {});
             }
             ClientEvent::ItemCreate { event_id, previous_item_id, item } => {
@@ -409,27 +411,42 @@ impl FakeModel {
             self.vad.hear(&audio, deaf);
             return;
         };
-        let prefix = u64::from(detection.prefix_padding_ms.unwrap_or(300)) * 8;
         for heard in self.vad.hear(&audio, VadSettings::of(&detection)) {
-            match heard {
-                Heard::Started { at } => {
-                    let item_id = self.new_id("item");
-                    self.hearing = Some(item_id.clone());
-                    self.emit(ServerEvent::SpeechStarted { item_id, audio_start_ms: at.saturating_sub(prefix) / 8 });
-                    if detection.interrupt_response != Some(false) {
-                        self.cancel("turn_detected");
-                    }
+            match self.behaviour.speech_latency {
+                Duration::ZERO => self.report(heard),
+                latency => self.schedule(self.now + latency, Later::Heard(heard)),
+            }
+        }
+    }
+
+    fn report(&mut self, heard: Heard) {
+        // Turned off since it was heard.
+        let Some(detection) = self.session.turn_detection().cloned() else { return };
+        match heard {
+            Heard::Started { at } => {
+                let item_id = self.new_id("item");
+                self.hearing = Some(item_id.clone());
+                let prefix = u64::from(detection.prefix_padding_ms.unwrap_or(300)) * 8;
+                self.emit(ServerEvent::SpeechStarted { item_id, audio_start_ms: at.saturating_sub(prefix) / 8 });
+                if detection.interrupt_response != Some(false) {
+                    self.cancel("turn_detected");
                 }
-                Heard::Stopped { at } => {
-                    let item_id = self.hearing.take().unwrap_or_else(|| self.new_id("item"));
-                    self.emit(ServerEvent::SpeechStopped { item_id: item_id.clone(), audio_end_ms: at / 8 });
-                    self.commit(item_id);
-                    if detection.create_response != Some(false) {
-                        self.respond(None, None);
-                    }
+            }
+            Heard::Stopped { at } => {
+                let item_id = self.hearing.take().unwrap_or_else(|| self.new_id("item"));
+                self.emit(ServerEvent::SpeechStopped { item_id: item_id.clone(), audio_end_ms: at / 8 });
+                self.commit(item_id);
+                if detection.create_response != Some(false) {
+                    self.respond(None, None);
                 }
             }
         }
+    }
+
+    /// What was heard and not reported yet is not heard any more.
+    fn forget_speech(&mut self) {
+        self.vad.reset();
+        self.later.retain(|_, later| !matches!(later, Later::Heard(_)));
     }
 
     fn commit_by_client(&mut self, event_id: Option<String>) {
@@ -441,7 +458,7 @@ impl FakeModel {
             );
             return self.error(Some("input_audio_buffer_commit_empty"), &message, None, event_id);
         }
-        self.vad.reset();
+        self.forget_speech();
         let item_id = self.hearing.take().unwrap_or_else(|| self.new_id("item"));
         self.commit(item_id);
     }

@@ -5,6 +5,7 @@
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -30,8 +31,8 @@ pub enum What {
     /// What was said in this audio (8 kHz, ±1)?
     Recognise {
         samples: Vec<f32>,
-        /// Nobody has looked yet whether it is speech at all.
-        unchecked: bool,
+        /// How many of the samples are speech. `None`: nobody has looked yet whether any are.
+        speech: Option<u64>,
     },
     /// How does this sentence sound?
     Speak { sentence: String, rate: Rate, speed: f32 },
@@ -70,8 +71,8 @@ pub struct Engine {
 /// Speech that a probability of less is none of, when nobody has looked before.
 const SPEECH: f32 = 0.5;
 
-/// Steps of speech below which there is nothing to recognise: 96 ms.
-const SPEECH_STEPS: usize = 3;
+/// Samples of speech below which there is nothing to recognise: 96 ms.
+const SPEECH_MIN: u64 = 3 * STEP as u64;
 
 impl Engine {
     /// Loads the models and starts `workers` threads for recognition and speech, and one for hearing. `sessions` is how
@@ -192,21 +193,26 @@ impl Worker {
     fn turn(&mut self, what: What) -> Result<Found> {
         match what {
             What::Detect { .. } => detect(&mut self.detector, what),
-            What::Recognise { samples, unchecked } => {
-                if unchecked && !self.has_speech(&samples)? {
-                    return Ok(Found::Text(String::new()));
-                }
+            What::Recognise { samples, speech } => {
+                let speech = match speech {
+                    Some(speech) => speech,
+                    None => match self.speech_in(&samples)? {
+                        0..SPEECH_MIN => return Ok(Found::Text(String::new())),
+                        speech => speech,
+                    },
+                };
                 let wide = Resampler::convert(Rate::Telephone.hz(), recognise::RATE, &samples);
-                self.recogniser.recognise(&wide).map(Found::Text)
+                self.recogniser.recognise(&wide, Duration::from_micros(125 * speech)).map(Found::Text)
             }
             What::Speak { sentence, rate, speed } => self.speaker.say(&sentence, rate, speed).map(Found::Sound),
         }
     }
 
-    fn has_speech(&mut self, samples: &[f32]) -> Result<bool> {
+    fn speech_in(&mut self, samples: &[f32]) -> Result<u64> {
         let mut probabilities = Vec::new();
         self.detector.hear(&mut Hearing::default(), samples, &mut probabilities)?;
-        Ok(probabilities.iter().filter(|&&probability| probability >= SPEECH).count() >= SPEECH_STEPS)
+        let steps = probabilities.iter().filter(|&&probability| probability >= SPEECH).count();
+        Ok((steps * STEP) as u64)
     }
 }
 

@@ -393,7 +393,7 @@ impl Session {
                         Some(ahead) => Some(ahead),
                         None => {
                             let samples = self.samples(from, self.turns.last_speech() + TAIL);
-                            Some((self.recognise(samples, false), None))
+                            Some((self.recognise(samples, Some(self.turns.spoken())), None))
                         }
                     };
                     self.forget((at.saturating_sub(self.buffer_from)) as usize);
@@ -453,8 +453,8 @@ impl Session {
         self.buffer.range(at(from)..at(until).max(at(from))).copied().collect()
     }
 
-    fn recognise(&mut self, samples: Vec<f32>, unchecked: bool) -> u64 {
-        let work = self.ask(What::Recognise { samples, unchecked });
+    fn recognise(&mut self, samples: Vec<f32>, speech: Option<u64>) -> u64 {
+        let work = self.ask(What::Recognise { samples, speech });
         self.recognising.insert(work);
         work
     }
@@ -465,7 +465,7 @@ impl Session {
             && self.recognising.len() < RECOGNITIONS_MAX
         {
             let samples = self.samples(*from, until);
-            let work = self.recognise(samples, false);
+            let work = self.recognise(samples, Some(self.turns.spoken()));
             self.ahead = Some((work, None));
         }
     }
@@ -504,7 +504,7 @@ impl Session {
         let item_id = self.speech.take().map(|(item_id, _)| item_id).unwrap_or_else(|| self.new_id("item"));
         let samples = self.take_buffer();
         let seconds = samples.len() as f64 / 8_000.0;
-        let work = self.recognise(samples, true);
+        let work = self.recognise(samples, None);
         self.commit(item_id, seconds, Some((work, None)));
     }
 

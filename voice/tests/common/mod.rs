@@ -1,6 +1,8 @@
 //! Where tests find the weights, and what they do without.
 #![allow(dead_code, reason = "not every test uses all of it")]
 
+pub mod sounds;
+
 use std::path::PathBuf;
 
 use voice::Weights;
