@@ -243,6 +243,11 @@ impl Bridge {
         self.append_frames = frames;
     }
 
+    /// Whether frames of the caller wait for the rest of their group.
+    pub fn is_gathering(&self) -> bool {
+        self.gathered_frames > 0
+    }
+
     /// A text message of the carrier's media socket.
     pub fn handle_carrier(&mut self, text: &str, now: CallTime) {
         let message = match twilio::read(text) {

@@ -28,6 +28,7 @@ use crate::calls::{CallEvent, Happening};
 use crate::carrier::CarrierSocket;
 use crate::commands::Commands;
 use crate::ears::{Admitted, CallEars, Ears};
+use crate::inbox::Inbox;
 use crate::log;
 use crate::meter::{Meter, Source};
 use crate::metrics::Metrics;
@@ -87,7 +88,7 @@ pub(crate) struct Ended {
 pub(crate) struct Driver {
     bridge: Bridge,
     shell: Shell,
-    mail: mpsc::Receiver<Mail>,
+    mail: Inbox<Mail>,
     started: Instant,
     last_tick: Instant,
 }
@@ -185,7 +186,7 @@ impl Driver {
             answered_at: None,
             ended: None,
         };
-        Driver { bridge, shell, mail, started: now, last_tick: now }
+        Driver { bridge, shell, mail: Inbox::new(mail), started: now, last_tick: now }
     }
 
     /// Runs the call to its end.
@@ -210,6 +211,13 @@ impl Driver {
                     self.shell.to_tell.push_back(Input::Carrier(CarrierInput::WriteBlocked { ms }));
                 }
                 self.shell.to_tell.push_back(Input::TimePassed);
+                continue;
+            }
+            // What was read together lies there together: it takes no round of its own.
+            if self.bridge.is_gathering()
+                && let Some(received) = self.shell.carrier.received().await
+            {
+                self.carrier_said(received);
                 continue;
             }
             let due = due.unwrap_or(now + FAR);
@@ -244,6 +252,10 @@ impl Driver {
             }
             if std::mem::take(&mut self.shell.media_started) {
                 tracing::info!(stream_known = self.bridge.stream_sid().is_some(), "media started");
+                // Not for ears of our own, which are there to be quick.
+                if !self.shell.ears.are_there() {
+                    self.shell.carrier.read_together(self.shell.agent.audio.append_frames);
+                }
             }
             if let Some(line) = self.shell.line.take() {
                 self.shell.meter.line(&line, self.bridge.call());
@@ -257,6 +269,10 @@ impl Driver {
         }
         self.shell.meter.handled(self.bridge.call());
         self.shell.measure_written();
+        if let Some(together) = self.shell.carrier.together() {
+            let mark = self.bridge.call().mark_expected();
+            together.made(mark.map(|at| self.started + at.since(CallTime::ZERO)), self.bridge.is_gathering());
+        }
         None
     }
 
