@@ -48,8 +48,8 @@ impl OutText {
 /// have gone. So a peer that takes what it is given costs no allocation.
 struct OutTexts(BytesMut);
 
-/// Several frames: what a round of the loop says that comes a little late.
-const ROOM: usize = 2_048;
+/// What a round of the loop says: 60 ms of audio with its mark, or three frames.
+const ROOM: usize = 1_024;
 
 impl OutTexts {
     fn new() -> Self {
