@@ -182,10 +182,14 @@ fn keep<'a>(queue: &mut VecDeque<u8>, audio: impl ExactSizeIterator<Item = &'a u
 }
 
 fn give_back(queue: &mut VecDeque<u8>) {
-    if queue.capacity() > queue.len() + 2 * ROOM_STEP {
-        queue.shrink_to(queue.len() + ROOM_STEP);
+    if queue.capacity() >= queue.len() + ROOM_STEP {
+        queue.shrink_to_fit();
     }
 }
+
+/// Of one message that is made: 60 ms of audio are some 800 bytes. A session's settings, or what a caller said before the
+/// model was there, are several thousand.
+const TEXT_ROOM: usize = 1_024;
 
 /// Oddities of peers that wait to be noted; more at once say nothing new.
 const ODD_MAX: usize = 16;
@@ -241,6 +245,11 @@ impl Bridge {
     /// goes before anything else that the model is told; with a session that is lost it is lost, as if on its way.
     pub fn group_appends(&mut self, frames: u32) {
         self.append_frames = frames;
+    }
+
+    /// Whether frames of the caller wait for the rest of their group.
+    pub fn is_gathering(&self) -> bool {
+        self.gathered_frames > 0
     }
 
     /// A text message of the carrier's media socket.
@@ -359,6 +368,8 @@ impl Bridge {
         }
         while let Some(output) = self.next_output() {
             self.text.clear();
+            // What is said once is not to keep so much room for good.
+            self.text.shrink_to(TEXT_ROOM);
             if self.gathered_frames > 0 && goes_to_model(&output) {
                 self.postponed = Some(output);
                 self.write_gathered();

@@ -266,6 +266,12 @@ impl Call {
         self.playback.needed_from()
     }
 
+    /// When the carrier's next mark should come, if one is out: whoever reads its messages only now and then reads that one
+    /// when it comes, because the moment says what was heard (A7).
+    pub fn mark_expected(&self) -> Option<CallTime> {
+        self.playback.mark_expected()
+    }
+
     /// Frames of 20 ms in the paced queue, and behind it (A1).
     pub fn queues(&self) -> (u32, u32) {
         self.playback.queues(&self.config)

@@ -286,10 +286,14 @@ impl Playback {
         self.forget_heard();
     }
 
+    /// When the oldest mark should come back.
+    pub fn mark_expected(&self) -> Option<CallTime> {
+        self.in_flight.iter().find(|frame| frame.mark.is_some()).map(|frame| frame.play_end)
+    }
+
     /// How long the oldest mark is overdue.
     pub fn mark_late(&self, now: CallTime) -> Duration {
-        let oldest = self.in_flight.iter().find(|frame| frame.mark.is_some());
-        oldest.map_or(Duration::ZERO, |frame| now.since(frame.play_end))
+        self.mark_expected().map_or(Duration::ZERO, |at| now.since(at))
     }
 
     /// Bytes ever accepted.

@@ -432,12 +432,12 @@ impl Calls {
     pub(crate) fn tell(&self, sid: &str, input: Input) -> bool {
         let state = self.state();
         let live = state.by_sid.get(sid).and_then(|id| state.by_id.get(id));
-        live.is_some_and(|live| live.mail.try_send(Mail::Input(input)).is_ok())
+        live.is_some_and(|live| live.mail.try_send(Mail::Input(input.into())).is_ok())
     }
 
     /// Passes something on to this call. Whether it takes it; `None`: there is no such call, or nobody has answered it.
     pub(crate) fn tell_id(&self, id: Uuid, input: Input) -> Option<bool> {
-        self.state().by_id.get(&id).map(|live| live.mail.try_send(Mail::Input(input)).is_ok())
+        self.state().by_id.get(&id).map(|live| live.mail.try_send(Mail::Input(input.into())).is_ok())
     }
 
     /// Passes a status callback on, unless a newer one was: they come in any order, and numbered.
@@ -447,7 +447,7 @@ impl Calls {
         if number.is_some() && number <= live.last_status {
             return;
         }
-        if live.mail.try_send(Mail::Input(Input::Carrier(CarrierInput::Status(status)))).is_ok() {
+        if live.mail.try_send(Mail::Input(Input::Carrier(CarrierInput::Status(status)).into())).is_ok() {
             live.last_status = live.last_status.max(number);
         }
     }
@@ -565,7 +565,7 @@ impl Calls {
         let onlookers = Onlookers { metrics: self.metrics.clone(), spans: Spans::new(facts, self.spans.clone()) };
         let driver = async move {
             // Boxed, as is the setup: a future has room for each place that a value is handed on from.
-            let driver = Box::new(Driver::new(&its_facts, *setup, mail, recorder, tracer, events, onlookers));
+            let driver = Box::new(Driver::new(&its_facts, setup, mail, recorder, tracer, events, onlookers));
             driver.run().await
         };
         let driver = tokio::spawn(driver.in_current_span());
@@ -640,7 +640,7 @@ impl Calls {
     pub(crate) fn tell_all(&self, input: &OperatorInput) {
         for live in self.state().by_id.values() {
             // A call whose box is full is not listening; whoever tells has a limit for those.
-            let _ = live.mail.try_send(Mail::Input(Input::Operator(input.clone())));
+            let _ = live.mail.try_send(Mail::Input(Input::Operator(input.clone()).into()));
         }
     }
 
@@ -848,7 +848,8 @@ mod tests {
         }
         let mut mail = call.unwrap().mail;
         let mut told = Vec::new();
-        while let Ok(Mail::Input(Input::Carrier(CarrierInput::Status(status)))) = mail.try_recv() {
+        while let Ok(Mail::Input(input)) = mail.try_recv() {
+            let Input::Carrier(CarrierInput::Status(status)) = *input else { panic!("{input:?}") };
             told.push(status);
         }
         assert_eq!(told, [CallStatus::InProgress, CallStatus::Completed, CallStatus::Ringing]);

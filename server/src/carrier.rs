@@ -9,8 +9,8 @@ pub(crate) type CarrierSocket = Socket<WebSocket, ws::Message>;
 /// The carrier's messages are some 400 bytes; OpenAI's own example for this socket allows as much as this.
 const MESSAGE_MAX: usize = 64 * 1024;
 
-/// The whole buffer is cleared at each read: 128 KiB, the default, costs more than all the rest of a call.
-const READ_BUFFER: usize = 4096;
+/// Some frames. The whole buffer is cleared at each read: 128 KiB, the default, costs more than all the rest of a call.
+const READ_BUFFER: usize = 2048;
 
 /// What is said in one round of the loop goes out in one write: it is flushed at the round's end.
 pub(crate) const WRITE_BUFFER: usize = 4096;

@@ -23,11 +23,12 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, Tool};
 use crate::calls::{CallEvent, Happening};
 use crate::carrier::CarrierSocket;
 use crate::commands::Commands;
 use crate::ears::{Admitted, CallEars, Ears};
+use crate::inbox::Inbox;
 use crate::log;
 use crate::meter::{Meter, Source};
 use crate::metrics::Metrics;
@@ -51,11 +52,9 @@ pub(crate) enum Mail {
     /// The carrier's media socket.
     Media(Box<WebSocket>),
     /// The carrier's stream is over, says its webhook. `goes_on`: whether the call wants another one (N6).
-    AfterStream {
-        status: CallStatus,
-        goes_on: oneshot::Sender<bool>,
-    },
-    Input(Input),
+    AfterStream { status: CallStatus, goes_on: oneshot::Sender<bool> },
+    /// In a box: a channel has room for several at any time.
+    Input(Box<Input>),
 }
 
 /// What the server gives to a call.
@@ -87,7 +86,7 @@ pub(crate) struct Ended {
 pub(crate) struct Driver {
     bridge: Bridge,
     shell: Shell,
-    mail: mpsc::Receiver<Mail>,
+    mail: Inbox<Mail>,
     started: Instant,
     last_tick: Instant,
 }
@@ -96,7 +95,10 @@ pub(crate) struct Driver {
 struct Shell {
     id: Uuid,
     call_sid: String,
-    agent: Agent,
+    /// Of the agent, what is asked for again and again.
+    recording: bool,
+    append_frames: u32,
+    tools_offered: Vec<Tool>,
     endpoint: Endpoint,
     commands: Commands,
     recorder: Recorder,
@@ -137,13 +139,15 @@ enum Finished {
 impl Driver {
     pub(crate) fn new(
         facts: &CallFacts,
-        setup: Setup,
+        setup: Box<Setup>,
         mail: mpsc::Receiver<Mail>,
         recorder: Recorder,
         tracer: Tracer,
         events: broadcast::Sender<CallEvent>,
         onlookers: Onlookers,
     ) -> Self {
+        // Whole and here, so that its memory is not kept for as long as the call lasts.
+        let setup = *setup;
         let agent = setup.agent;
         let config = CallConfig { on_machine: setup.on_machine, ..agent.call_config() };
         let tool_timeout = config.tool_timeout;
@@ -154,7 +158,7 @@ impl Driver {
             onlookers.metrics.ear_refused();
         }
         let wants = Wants { samples: agent.recording || ears.are_there(), trace: agent.trace };
-        let mut bridge = Bridge::new(config, direction, agent.session(), agent.clips.clone(), wants);
+        let mut bridge = Bridge::new(config, direction, agent.session(), agent.clips, wants);
         bridge.bind(&facts.call_sid);
         bridge.group_appends(agent.audio.append_frames);
         let now = Instant::now();
@@ -162,7 +166,9 @@ impl Driver {
         let shell = Shell {
             id: facts.id,
             call_sid: facts.call_sid.clone(),
-            agent,
+            recording: agent.recording,
+            append_frames: agent.audio.append_frames,
+            tools_offered: agent.tools,
             endpoint: setup.model,
             commands: setup.commands,
             recorder,
@@ -185,7 +191,7 @@ impl Driver {
             answered_at: None,
             ended: None,
         };
-        Driver { bridge, shell, mail, started: now, last_tick: now }
+        Driver { bridge, shell, mail: Inbox::new(mail), started: now, last_tick: now }
     }
 
     /// Runs the call to its end.
@@ -210,6 +216,13 @@ impl Driver {
                     self.shell.to_tell.push_back(Input::Carrier(CarrierInput::WriteBlocked { ms }));
                 }
                 self.shell.to_tell.push_back(Input::TimePassed);
+                continue;
+            }
+            // What was read together lies there together: it takes no round of its own.
+            if self.bridge.is_gathering()
+                && let Some(received) = self.shell.carrier.received().await
+            {
+                self.carrier_said(received);
                 continue;
             }
             let due = due.unwrap_or(now + FAR);
@@ -244,6 +257,10 @@ impl Driver {
             }
             if std::mem::take(&mut self.shell.media_started) {
                 tracing::info!(stream_known = self.bridge.stream_sid().is_some(), "media started");
+                // Not for ears of our own, which are there to be quick.
+                if !self.shell.ears.are_there() {
+                    self.shell.carrier.read_together(self.shell.append_frames);
+                }
             }
             if let Some(line) = self.shell.line.take() {
                 self.shell.meter.line(&line, self.bridge.call());
@@ -257,6 +274,10 @@ impl Driver {
         }
         self.shell.meter.handled(self.bridge.call());
         self.shell.measure_written();
+        if let Some(together) = self.shell.carrier.together() {
+            let mark = self.bridge.call().mark_expected();
+            together.made(mark.map(|at| self.started + at.since(CallTime::ZERO)), self.bridge.is_gathering());
+        }
         None
     }
 
@@ -325,7 +346,7 @@ impl Driver {
 
     fn mail_came(&mut self, mail: Mail) {
         match mail {
-            Mail::Input(input) => self.tell(input),
+            Mail::Input(input) => self.tell(*input),
             Mail::AfterStream { status, goes_on } => {
                 self.tell(Input::Carrier(CarrierInput::AfterStream(status)));
                 // The webhook may have been given up meanwhile.
@@ -393,19 +414,19 @@ impl Shell {
             Effect::ResumeStream => tracing::warn!("the stream broke and is asked for again"),
             Effect::RecordCaller { at, audio } => {
                 self.to_tell.extend(self.ears.caller(at, audio).map(Input::Ears));
-                if self.agent.recording {
+                if self.recording {
                     self.recorder.caller(at, audio);
                 }
             }
             Effect::RecordAgent { at, audio } => {
                 self.ears.agent(at, audio);
-                if self.agent.recording {
+                if self.recording {
                     self.recorder.agent(at, audio);
                 }
             }
             Effect::RecordCleared { at } => {
                 self.ears.cleared(at);
-                if self.agent.recording {
+                if self.recording {
                     self.recorder.cleared(at);
                 }
             }
@@ -414,7 +435,7 @@ impl Shell {
                     self.media_started = true;
                     self.to_tell.extend(self.ears.stream_began().map(Input::Ears));
                     self.answered_at.get_or_insert_with(Timestamp::now);
-                    if self.agent.recording {
+                    if self.recording {
                         self.recorder.started(Instant::now());
                     }
                 }
@@ -453,7 +474,7 @@ impl Shell {
             }
             Command::RunTool { call, name, arguments } => {
                 let refused = |why: &str| Input::Done(id, Outcome::ToolFailed(why.to_owned()));
-                let Some(tool) = self.agent.tools.iter().find(|tool| tool.name == name) else {
+                let Some(tool) = self.tools_offered.iter().find(|tool| tool.name == name) else {
                     return self.to_tell.push_back(refused("There is no such tool."));
                 };
                 if self.tools.len() >= TOOLS_MAX {
@@ -525,14 +546,14 @@ mod tests {
         let tls = crate::model::tls(None).unwrap();
         let openai =
             crate::config::OpenAi { url: model.url().parse().unwrap(), key: Some(Secret::new("key")), ..config.openai };
-        let setup = Setup {
+        let setup = Box::new(Setup {
             agent: Agent::default(),
             model: Endpoint::new(&openai, "m", tls).unwrap(),
             commands: Commands::new(reqwest::Client::new(), config.twilio, None),
             socket_backlog_max: config.socket_backlog_max,
             on_machine: OnMachine::Continue,
             ears: None,
-        };
+        });
         let facts = CallFacts {
             id: Uuid::nil(),
             carrier: "twilio",

@@ -20,6 +20,7 @@ mod fetch;
 #[path = "../tests/handoffs/mod.rs"]
 mod handoffs;
 mod http;
+mod inbox;
 pub mod init;
 #[cfg(feature = "voice")]
 pub mod local;
@@ -41,6 +42,7 @@ mod stop;
 mod store;
 #[cfg(feature = "otel")]
 mod telemetry;
+mod together;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

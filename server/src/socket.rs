@@ -16,6 +16,7 @@ use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::meter::Stamp;
+use crate::together::Together;
 
 /// Time for the last messages and the close frame to be written. After it, the connection is simply dropped. At the end of
 /// a call that is before the call's helpers are given up and reported, of which closing is one (L8).
@@ -47,8 +48,8 @@ impl OutText {
 /// have gone. So a peer that takes what it is given costs no allocation.
 struct OutTexts(BytesMut);
 
-/// Several frames: what a round of the loop says that comes a little late.
-const ROOM: usize = 2_048;
+/// What a round of the loop says: 60 ms of audio with its mark, or three frames.
+const ROOM: usize = 1_024;
 
 impl OutTexts {
     fn new() -> Self {
@@ -146,12 +147,16 @@ pub(crate) struct Socket<S, M> {
     waiting_bytes_max: usize,
     texts: OutTexts,
     overflowed: bool,
+    /// The connection was given something since it last had written all.
+    unflushed: bool,
     /// The peer takes nothing, since this moment.
     blocked_since: Option<Instant>,
     blocked: Duration,
     pings: Option<Pings>,
     /// While there are a connection and pings.
     watch: Option<Watch>,
+    /// While it has nothing to say that cannot be read a little later, together with what follows.
+    together: Option<Together>,
 }
 
 impl<S, M, E> Socket<S, M>
@@ -169,10 +174,12 @@ where
             waiting_bytes_max,
             texts: OutTexts(BytesMut::new()),
             overflowed: false,
+            unflushed: false,
             blocked_since: None,
             blocked: Duration::ZERO,
             pings: None,
             watch: None,
+            together: None,
         }
     }
 
@@ -193,6 +200,16 @@ where
 
     pub(crate) fn is_attached(&self) -> bool {
         self.connection.is_some()
+    }
+
+    /// From now on what the peer says is read some frames of 20 ms at a time.
+    pub(crate) fn read_together(&mut self, frames: u32) {
+        self.together = (frames > 1).then(|| Together::new(frames));
+    }
+
+    /// How that stands, if it is so.
+    pub(crate) fn together(&mut self) -> Option<&mut Together> {
+        self.together.as_mut()
     }
 
     /// Queues a message. Without a connection it goes nowhere: the call has been told, or is about to be. When it has
@@ -228,6 +245,15 @@ where
     /// `Closed` and `Lost` there is none. May be dropped at any await.
     pub(crate) async fn receive(&mut self) -> Received<M::Text> {
         poll_fn(|cx| self.poll_receive(cx)).await
+    }
+
+    /// The same if it has been said already.
+    pub(crate) async fn received(&mut self) -> Option<Received<M::Text>> {
+        poll_fn(|cx| match self.poll_receive(cx) {
+            Poll::Ready(received) => Poll::Ready(Some(received)),
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await
     }
 
     /// Writes what waits and closes, elsewhere than here, within [`CLOSE_MAX`].
@@ -295,14 +321,18 @@ where
                         return Poll::Ready(Received::Lost("writing failed"));
                     }
                     self.unwritten.extend(stamp);
+                    self.unflushed = true;
                 }
             }
         }
-        let flushed = match connection.poll_flush_unpin(cx) {
-            Poll::Ready(Err(_)) => return Poll::Ready(Received::Lost("writing failed")),
-            Poll::Ready(Ok(())) => true,
-            Poll::Pending => false,
-        };
+        if self.unflushed {
+            self.unflushed = match connection.poll_flush_unpin(cx) {
+                Poll::Ready(Err(_)) => return Poll::Ready(Received::Lost("writing failed")),
+                Poll::Ready(Ok(())) => false,
+                Poll::Pending => true,
+            };
+        }
+        let flushed = !self.unflushed;
         if flushed && !self.unwritten.is_empty() {
             let now = Instant::now();
             self.written.extend(self.unwritten.drain(..).map(|stamp| (stamp, now - stamp.since)));
@@ -314,13 +344,27 @@ where
         } else if self.blocked_since.is_none() {
             self.blocked_since = Some(Instant::now());
         }
+        if let Some(together) = &mut self.together {
+            ready!(together.poll(cx));
+        }
         loop {
-            match ready!(connection.poll_next_unpin(cx)) {
+            let Poll::Ready(message) = connection.poll_next_unpin(cx) else {
+                if let Some(together) = &mut self.together {
+                    together.found_nothing(Instant::now());
+                    // Lest it rings too late. If it should be looked at, the connection says so.
+                    let _ = together.poll(cx);
+                }
+                return Poll::Pending;
+            };
+            match message {
                 None => return Poll::Ready(Received::Closed(None)),
                 Some(Err(_)) => return Poll::Ready(Received::Lost("reading failed")),
                 Some(Ok(message)) => {
                     if let Some(watch) = &mut self.watch {
                         watch.heard();
+                    }
+                    if let Some(together) = &mut self.together {
+                        together.read();
                     }
                     if let Some(received) = message.received() {
                         return Poll::Ready(received);
@@ -538,6 +582,24 @@ mod tests {
             assert!(matches!(socket.receive().await, Received::Text(_)));
         }
         assert_eq!(asked(&socket), 99);
+    }
+
+    /// Breaks when each message is looked for, or nobody looks again.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_read_together_is_read_soon_after_the_last_of_it_came() {
+        let frame = Duration::from_millis(20);
+        let mut socket = far_away(false, Some(frame));
+        socket.read_together(3);
+        let (began, mut looks, mut looked) = (Instant::now(), 0, None);
+        for message in 0..600 {
+            let received = tokio::time::timeout(Duration::from_secs(1), socket.receive()).await;
+            assert!(matches!(received, Ok(Received::Text(_))), "{received:?}");
+            let late = Instant::now() - (began + message * frame);
+            assert!(late <= 2 * frame + Duration::from_millis(5), "{message}: {late:?}");
+            looks += u32::from(looked.replace(Instant::now()) != Some(Instant::now()));
+            socket.together().unwrap().made(None, message % 3 != 2);
+        }
+        assert!((200..260).contains(&looks), "{looks}");
     }
 
     #[tokio::test(start_paused = true)]

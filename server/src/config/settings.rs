@@ -523,8 +523,8 @@ pub(super) const AGENT: &[Group<Agent>] = &[
             OfAgent::new(
                 "append_frames",
                 |a| &mut a.audio.append_frames,
-                "Frames of 20 ms that go to the model in one message. More cost less, and the model hears the caller \
-                 20 ms later for each.",
+                "Frames of 20 ms that are read from the carrier together and go to the model in one message. More cost \
+                 less; the model hears the caller 20 ms later for each, and up to 5 ms more.",
             )
             .within(1, 3),
             OfAgent::new(

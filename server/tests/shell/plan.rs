@@ -89,6 +89,7 @@ impl CallPlan {
         // Nothing is to be heard but the model: what else was played would have to be told from it.
         agent.clips = sim::world::no_clips();
         agent.recording = self.recording;
+        agent.audio.append_frames = self.call.append_frames.min(3);
         agent.trace = Some(call::trace::Words::Full);
         agent.tools = ["book", "look_up"]
             .map(|name| Tool {

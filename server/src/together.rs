@@ -1,0 +1,180 @@
+//! The caller's frames, read together where several go to the model in one message (`append_frames`).
+//!
+//! A look at a socket costs the same whether one frame lies there or three, and is most of what a frame costs. So when a
+//! group is whole, the socket is left alone until the last frame of the next should lie there. What cannot wait so long
+//! is a mark, of which the moment at which it comes says what was heard (A7): when one is expected, every message is read
+//! as it comes. Whatever else the carrier says may come later by what a group plays.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// By so much earlier each look comes than the one before it, until it comes too early: a carrier's clock is not ours, and
+/// what is once read late would stay late for the rest of the call.
+const EARLIER: Duration = Duration::from_millis(1);
+
+/// By so much later when it was too early. Four looks of five find the whole group, and no frame waits longer than this.
+const LATER: Duration = Duration::from_millis(4);
+
+pub(crate) struct Together {
+    /// What a group plays.
+    span: Duration,
+    /// Left alone until then.
+    until: Instant,
+    /// A mark is expected then.
+    expected: Option<Instant>,
+    /// Since it was last left alone: something was read, and something was waited for.
+    read: bool,
+    waited: bool,
+    /// A group was begun.
+    partial: bool,
+    /// Rings when it is to be looked at, or too early.
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl Together {
+    pub(crate) fn new(frames: u32) -> Self {
+        let until = Instant::now();
+        Together {
+            span: frames * Duration::from_millis(20),
+            until,
+            expected: None,
+            read: false,
+            waited: false,
+            partial: false,
+            alarm: Box::pin(sleep_until(until)),
+        }
+    }
+
+    /// Ready while the socket is to be looked at.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some(until) = self.rests_until(Instant::now()) {
+            if until < self.alarm.deadline() || self.alarm.is_elapsed() {
+                self.alarm.as_mut().reset(until);
+            }
+            ready!(self.alarm.as_mut().poll(cx));
+        }
+        Poll::Ready(())
+    }
+
+    /// What was made of what was read: when a mark should come back, if one is out, and whether a group was begun that is
+    /// not whole.
+    pub(crate) fn made(&mut self, mark: Option<Instant>, partial: bool) {
+        self.expected = mark;
+        self.partial = partial;
+    }
+
+    pub(crate) fn read(&mut self) {
+        self.read = true;
+    }
+
+    /// When to look again, if that is later than now.
+    fn rests_until(&self, now: Instant) -> Option<Instant> {
+        let until = self.expected.map_or(self.until, |expected| expected.min(self.until));
+        (now < until).then_some(until)
+    }
+
+    /// Nothing more lies there.
+    pub(crate) fn found_nothing(&mut self, now: Instant) {
+        // For a mark it is looked at in between.
+        if now < self.until {
+            return;
+        }
+        if !self.read || self.partial {
+            self.waited = true;
+            return;
+        }
+        let next = if self.waited { now + LATER } else { self.until.max(now - self.span) - EARLIER };
+        self.until = next + self.span;
+        (self.read, self.waited) = (false, false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRAME: Duration = Duration::from_millis(20);
+
+    /// A carrier whose frames come every 20 ms of a clock that is by so much too slow, for a minute; looks at its socket as
+    /// the driver does. How often it looked, and how long the last frame of a group waited at most.
+    fn listen(slower: Duration, marks: &[Duration]) -> (usize, Duration) {
+        let start = Instant::now();
+        let mut together = Together::new(3);
+        let (mut now, mut looks, mut waited, mut gathered) = (start, 0, Duration::ZERO, 0);
+        let mut marks = marks.iter().map(|at| start + *at).peekable();
+        let mut frames = (1..).map(|frame| start + frame * (FRAME + slower)).peekable();
+        while now < start + Duration::from_secs(60) {
+            together.made(marks.peek().copied(), gathered != 0);
+            if let Some(until) = together.rests_until(now) {
+                now = until;
+                continue;
+            }
+            looks += 1;
+            while marks.next_if(|at| *at <= now).is_some() {
+                together.read();
+            }
+            while let Some(came) = frames.next_if(|at| *at <= now) {
+                together.read();
+                gathered = (gathered + 1) % 3;
+                if gathered == 0 && now > start + Duration::from_secs(1) {
+                    waited = waited.max(now - came);
+                }
+            }
+            together.made(marks.peek().copied(), gathered != 0);
+            together.found_nothing(now);
+            if together.rests_until(now).is_none() {
+                let next = [marks.peek(), frames.peek()].into_iter().flatten().min().copied();
+                now = next.expect("frames go on");
+            }
+        }
+        (looks, waited)
+    }
+
+    #[tokio::test]
+    async fn a_group_is_read_in_little_more_than_one_look_and_at_once_when_it_is_whole() {
+        for slower in [Duration::ZERO, Duration::from_micros(2)] {
+            let (looks, waited) = listen(slower, &[]);
+            assert!((1_000..1_300).contains(&looks), "{looks}");
+            assert!(waited <= LATER, "{waited:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_mark_is_read_when_it_comes() {
+        let marks: Vec<_> = (0..400).map(|mark| Duration::from_millis(mark * 130 + 7)).collect();
+        let (looks, waited) = listen(Duration::ZERO, &marks);
+        assert!((1_300..1_700).contains(&looks), "{looks}");
+        assert!(waited <= LATER, "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_rings_when_it_is_time_to_look_again() {
+        let start = Instant::now();
+        let mut together = Together::new(3);
+        let look = async |together: &mut Together| std::future::poll_fn(|cx| together.poll(cx)).await;
+        look(&mut together).await;
+        together.read();
+        together.found_nothing(Instant::now());
+        look(&mut together).await;
+        assert_eq!(start.elapsed(), Duration::from_millis(59));
+        // Too early; then a mark is waited for.
+        together.found_nothing(Instant::now());
+        together.read();
+        together.found_nothing(Instant::now());
+        together.made(Some(Instant::now() + Duration::from_millis(30)), false);
+        look(&mut together).await;
+        assert_eq!(start.elapsed(), Duration::from_millis(89));
+        together.made(None, false);
+        look(&mut together).await;
+        assert_eq!(start.elapsed(), Duration::from_millis(59 + 64));
+        // We stood still, the carrier did not.
+        tokio::time::advance(Duration::from_millis(500)).await;
+        together.read();
+        together.found_nothing(Instant::now());
+        look(&mut together).await;
+        assert_eq!(start.elapsed(), Duration::from_millis(59 + 64 + 500));
+    }
+}
