@@ -1,10 +1,12 @@
 //! Whole calls under whatever comes.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
 
 use call::bridge::{Bridge, Clips, Effect, Wants};
 use call::config::{CallConfig, CallFacts, Direction, Keys, ProtectGreeting, Turns};
 use call::farewell::Language;
+use call::fingerprint::Fingerprint;
 use call::id::{ItemId, MarkId, RequestId, ResponseId, ToolCallId};
 use call::input::{CallStatus, CarrierInput, ItemKind, ModelError, ModelInput, OperatorInput, ResponseStatus, Usage};
 use call::trace::{Trace, TraceWriter, Words};
@@ -99,12 +101,24 @@ fn drain(bridge: &mut Bridge, epoch: &mut Epoch, done: &mut Vec<(CommandId, Outc
     panic!("one input asked for more than {OUTPUTS_MAX} things");
 }
 
-/// The core itself, told anything in any order. Twice, which has to be the same (N11).
+/// By so much later the same call happens once more.
+const LATER: Duration = Duration::from_secs(3_600);
+
+/// What tells this state from others at this moment.
+fn fingerprint(call: &Call, now: CallTime) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    call.fingerprint(&mut Fingerprint::new(&mut hasher, now));
+    hasher.finish()
+}
+
+/// The core itself, told anything in any order. Replayed from its trace, which has to be the same (N11); and an hour later,
+/// which has to make no difference that a fingerprint tells: otherwise exploration would not end.
 pub fn call(bytes: &[u8]) {
     let mut bytes = Bytes(bytes);
     let config = bytes.config();
     let facts = CallFacts { direction: bytes.pick([Direction::Inbound, Direction::Outbound]) };
     let mut call = Call::new(config.clone(), facts);
+    let mut later = call.clone();
     let mut trace = TraceWriter::new(&config, &facts, Words::Full);
     let mut now = CallTime::ZERO;
     let mut epoch = Epoch(1);
@@ -118,9 +132,11 @@ pub fn call(bytes: &[u8]) {
         };
         let input = bytes.input(&mut epoch);
         trace.input(&input, now);
+        later.handle_input(input.clone(), now + LATER);
         call.handle_input(input, now);
         let mut outputs = 0;
         while let Some(output) = call.poll_output() {
+            later.poll_output();
             if let Output::Do(_, Command::ConnectModel { epoch: next }) = &output {
                 epoch = *next;
             }
@@ -129,6 +145,7 @@ pub fn call(bytes: &[u8]) {
             assert!(outputs < OUTPUTS_MAX, "one input asked for more than {OUTPUTS_MAX} things");
         }
         assert!(!call.has_ended() || call.poll_timeout().is_none());
+        assert_eq!(fingerprint(&call, now), fingerprint(&later, now + LATER), "an hour makes a difference");
     }
     trace.flush();
     let mut told = String::new();
