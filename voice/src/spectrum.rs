@@ -150,7 +150,7 @@ fn pitch_at(f0: &[f32], at: usize) -> f32 {
 }
 
 /// The sample at a place, the signal being mirrored at both ends.
-fn mirrored(samples: &[f32], at: isize) -> f32 {
+pub(crate) fn mirrored(samples: &[f32], at: isize) -> f32 {
     let length = samples.len() as isize;
     let at = at.abs();
     let at = if at < length { at } else { 2 * (length - 1) - at };

@@ -11,6 +11,7 @@ use crate::recognise::{Recogniser, Size};
 use crate::runtime::Runtime;
 use crate::speak::{Said, Speaker};
 use crate::synthesise::Synthesizer;
+use crate::turn_end::TurnEnd;
 
 /// A folder with all weights in it.
 #[derive(Clone)]
@@ -68,6 +69,15 @@ impl Weights {
             Size::Base => "moonshine-base-en",
         };
         Recogniser::load(&self.runtime, &self.folder.join(folder))
+    }
+
+    /// `None` if its weights, [`models::TURN_END`], are not here.
+    ///
+    /// # Errors
+    /// If the model is damaged.
+    pub fn turn_end(&self) -> Result<Option<TurnEnd>> {
+        let load = || TurnEnd::load(&self.runtime, &self.folder.join("smart-turn/smart-turn-v3.2-cpu.onnx"));
+        models::TURN_END.is_here(&self.folder).then(load).transpose()
     }
 
     /// # Errors

@@ -38,6 +38,8 @@ struct Bench {
     events: Vec<Value>,
     /// What the recogniser will understand.
     understood: &'static str,
+    /// How likely the judge will find it that a turn is over.
+    over: Option<f32>,
 }
 
 impl Bench {
@@ -48,7 +50,8 @@ impl Bench {
     fn over(flow: Flow) -> Self {
         let answers = Answers::by_flow(Arc::new(flow), Timestamp::UNIX_EPOCH);
         let session = Session::new("t", "any", Timestamp::UNIX_EPOCH, answers);
-        let mut bench = Bench { session, work: VecDeque::new(), events: Vec::new(), understood: "when are you open" };
+        let (work, events) = (VecDeque::new(), Vec::new());
+        let mut bench = Bench { session, work, events, understood: "when are you open", over: None };
         bench.collect();
         bench.send(json!({"type": "session.update", "session": {"type": "realtime", "audio": {
             "input": {"format": {"type": "audio/pcmu"}, "transcription": {"model": "any"}},
@@ -81,6 +84,7 @@ impl Bench {
                 let probabilities = samples.chunks_exact(256).map(|step| if step[0].abs() > 0.1 { 0.9 } else { 0.0 });
                 Found::Speech { hearing, probabilities: probabilities.collect() }
             }
+            What::TurnEnd { .. } => Found::TurnEnd(self.over),
             What::Recognise { samples, .. } => {
                 assert!(!samples.is_empty());
                 Found::Text(self.understood.to_owned())
@@ -118,6 +122,39 @@ impl Bench {
     fn speak(&mut self) {
         self.append(0x80, 8_192);
         self.append(0xFF, 8_192);
+    }
+
+    /// So many steps of the detector, each appended and worked upon by itself, as in a call.
+    fn steps(&mut self, byte: u8, steps: usize) {
+        for _ in 0..steps {
+            self.append(byte, 256);
+            self.do_all();
+        }
+    }
+
+    /// How long it is silent, in milliseconds after `speech_ms`, until the turn is over.
+    fn silence_until_stopped(&mut self, speech_ms: u64) -> u64 {
+        for _ in 0..400 {
+            self.steps(0xFF, 1);
+            let stopped = self.events.iter().find(|event| event["type"] == "input_audio_buffer.speech_stopped");
+            if let Some(stopped) = stopped {
+                return stopped["audio_end_ms"].as_u64().unwrap() - speech_ms;
+            }
+        }
+        panic!("the turn never ended");
+    }
+
+    /// Speaks for a second and 24 ms, and then is silent for a moment; the question whether the turn is over, if there is
+    /// one: nobody has answered it yet.
+    fn speak_and_pause(&mut self) -> Option<Work> {
+        self.steps(0x80, 32);
+        self.steps(0xFF, 4);
+        self.append(0xFF, 256);
+        self.do_one();
+        let question = self.work.iter().position(|work| matches!(work.what, What::TurnEnd { .. }));
+        let question = question.and_then(|at| self.work.remove(at));
+        self.do_all();
+        question
     }
 
     /// The types of the events since it was last asked, repetitions once.
@@ -513,6 +550,134 @@ fn a_long_silence_after_the_agent_has_spoken_is_answered() {
     let semantic = json!({"type": "semantic_vad", "idle_timeout_ms": 5_000});
     let session = json!({"type": "realtime", "audio": {"input": {"turn_detection": semantic}}});
     assert_eq!(bench.error(json!({"type": "session.update", "session": session})), "unknown_parameter");
+}
+
+/// A client whose turns end by how they sound.
+fn by_sound(eagerness: &str, over: Option<f32>) -> Bench {
+    let mut bench = Bench::new();
+    bench.over = over;
+    let detection = json!({"type": "semantic_vad", "eagerness": eagerness});
+    let session = json!({"type": "realtime", "audio": {"input": {"turn_detection": detection}}});
+    bench.send(json!({"type": "session.update", "session": session}));
+    assert_eq!(bench.types(), ["session.updated"]);
+    bench
+}
+
+#[test]
+fn a_turn_that_sounds_complete_ends_at_once_and_another_waits_as_the_client_is_eager() {
+    for (eagerness, over, silence_ms) in [
+        // The pause is noticed after 160 ms; the next step ends the turn.
+        ("medium", 1.0, 192),
+        ("low", 1.0, 192),
+        ("medium", 0.5, 1_024),
+        ("low", 0.0, 8_000),
+        ("medium", 0.0, 4_000),
+        ("auto", 0.0, 4_000),
+        ("high", 0.0, 2_016),
+    ] {
+        let mut bench = by_sound(eagerness, Some(over));
+        bench.steps(0x80, 32);
+        assert_eq!(bench.silence_until_stopped(1_024), silence_ms, "{eagerness}, {over}");
+        bench.do_all();
+        assert_eq!(bench.event("response.done")["response"]["status"], "completed", "{eagerness}, {over}");
+    }
+}
+
+#[test]
+fn silence_alone_ends_a_turn_that_nobody_can_judge() {
+    for (eagerness, silence_ms) in [("low", 1_216), ("medium", 704), ("high", 352)] {
+        let mut bench = by_sound(eagerness, None);
+        bench.steps(0x80, 32);
+        assert_eq!(bench.silence_until_stopped(1_024), silence_ms, "{eagerness}");
+    }
+    let mut bench = by_sound("medium", None);
+    let question = bench.speak_and_pause().unwrap();
+    bench.session.found(Done { id: question.id, found: Err("no room".into()) });
+    bench.collect();
+    assert_eq!(bench.silence_until_stopped(1_024), 704);
+}
+
+#[test]
+fn loudness_and_silence_ask_no_judge() {
+    let mut bench = Bench::new();
+    bench.over = Some(1.0);
+    assert_eq!(bench.speak_and_pause(), None);
+    assert_eq!(bench.silence_until_stopped(1_024), 512);
+}
+
+#[test]
+fn a_judge_who_is_late_holds_no_turn_and_ends_no_other() {
+    let mut bench = by_sound("medium", Some(1.0));
+    let late = bench.speak_and_pause().unwrap();
+    assert_eq!(bench.silence_until_stopped(1_024), 704);
+    bench.events.clear();
+    // A turn and its silence later; meanwhile nothing else is asked.
+    let spoken_ms = 1_024 + 704 + 1_024;
+    assert_eq!(bench.speak_and_pause(), None);
+    bench.session.found(Done { id: late.id, found: Ok(Found::TurnEnd(Some(1.0))) });
+    bench.collect();
+    assert_eq!(bench.silence_until_stopped(spoken_ms), 704);
+    bench.events.clear();
+    bench.steps(0x80, 32);
+    assert_eq!(bench.silence_until_stopped(spoken_ms + 704 + 1_024), 192);
+}
+
+#[test]
+fn what_was_found_of_a_pause_is_forgotten_when_speech_goes_on() {
+    let mut bench = by_sound("medium", Some(0.0));
+    // Answered in the pause: it would hold the turn for 4 s.
+    bench.steps(0x80, 32);
+    bench.steps(0xFF, 8);
+    assert!(bench.speak_and_pause().is_some());
+    assert_eq!(bench.silence_until_stopped(1_024 + 256 + 1_024), 704);
+    // Answered after it.
+    let mut bench = by_sound("medium", Some(1.0));
+    let question = bench.speak_and_pause().unwrap();
+    bench.append(0x80, 256);
+    bench.do_all();
+    bench.session.found(Done { id: question.id, found: Ok(Found::TurnEnd(Some(1.0))) });
+    bench.collect();
+    assert!(bench.speak_and_pause().is_some());
+    assert_eq!(bench.silence_until_stopped(1_024 + 160 + 32 + 1_024), 704);
+}
+
+#[test]
+fn what_was_found_of_a_turn_says_nothing_of_the_next() {
+    for taken_by_client in [false, true] {
+        let mut bench = by_sound("medium", Some(1.0));
+        bench.steps(0x80, 32);
+        bench.steps(0xFF, 5);
+        if taken_by_client {
+            bench.send(json!({"type": "input_audio_buffer.commit"}));
+        }
+        bench.steps(0xFF, 10);
+        bench.events.clear();
+        // Between two sounds of a word it is silent for 64 ms: too short to be asked about.
+        bench.steps(0x80, 32);
+        bench.steps(0xFF, 2);
+        bench.steps(0x80, 8);
+        assert_eq!(bench.types(), ["input_audio_buffer.speech_started"], "{taken_by_client}");
+    }
+}
+
+#[test]
+fn a_turn_is_judged_by_its_last_eight_seconds_and_little_silence() {
+    let heard = |question: Option<Work>| match question.unwrap().what {
+        What::TurnEnd { samples } => samples,
+        other => panic!("{other:?}"),
+    };
+    let mut bench = by_sound("low", None);
+    bench.steps(0xFF, 20);
+    let samples = heard(bench.speak_and_pause());
+    // 300 ms from before the speech, a second and 24 ms of it, and 64 ms of what followed.
+    assert_eq!(samples.len(), 2_400 + 8_192 + 512);
+    let is_speech = |sample: &f32| sample.abs() > 0.1;
+    assert_eq!(samples.iter().position(is_speech), Some(2_400));
+    assert_eq!(samples.iter().rposition(is_speech), Some(2_400 + 8_192 - 1));
+    let mut bench = by_sound("low", None);
+    bench.steps(0x80, 300);
+    let samples = heard(bench.speak_and_pause());
+    assert!(samples.len() == 64_000 && samples.iter().rposition(is_speech) == Some(64_000 - 512 - 1));
 }
 
 /// What the client committed or cleared while the detector had it is no second turn.

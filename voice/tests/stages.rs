@@ -67,6 +67,35 @@ fn what_is_said_is_heard_as_one_turn_and_understood() {
     }
 }
 
+/// Lines of which the network is sure: how often it is wrong, `measure.rs` counts.
+#[tokio::test]
+async fn a_whole_sentence_is_over_and_one_that_breaks_off_is_not() {
+    let test = "a_whole_sentence_is_over_and_one_that_breaks_off_is_not";
+    let Some(weights) = common::weights(test) else { return };
+    if common::turn_end(&weights, test).is_none() {
+        return;
+    }
+    let engine = Engine::start(&weights, 1, 1).unwrap();
+    let (results, mut found) = tokio::sync::mpsc::channel(1);
+    let mut speaker = weights.speaker(Arc::new(Said::default())).unwrap();
+    for line in [
+        "You can return the shoes within thirty days.",
+        "What is the name on the account?",
+        "The first one leaves at six fifteen.",
+        "All our lines are busy at the moment.",
+    ] {
+        let spoken = speaker.say(line, Rate::Telephone, 1.0).unwrap();
+        let whole = common::audible(&spoken);
+        for (turn, is_over) in [(whole, true), (common::broken_off(whole), false)] {
+            let mut samples = telephone(turn);
+            samples.resize(samples.len() + 1_000, 0.0);
+            engine.ask(Work { id: 1, what: What::TurnEnd { samples } }, &results);
+            let Ok(Found::TurnEnd(Some(over))) = found.recv().await.unwrap().found else { panic!("{line}") };
+            assert_eq!(over > 0.5, is_over, "{line}: {over}");
+        }
+    }
+}
+
 #[test]
 fn lines_are_alike_in_loudness_and_none_is_clipped() {
     let Some(weights) = common::weights("lines_are_alike_in_loudness_and_none_is_clipped") else { return };

@@ -3,45 +3,44 @@
 
 mod common;
 
-use voice::models::{self, BASE, Happening, State};
+use voice::models::{self, BASE, Happening, Package, State, TURN_END};
 use voice::recognise::Size;
 use voice::{Error, Weights};
 
 /// Run by `scripts/voice-models` before the tests that need weights: it downloads what is missing, so it is not among the
 /// tests that everybody runs.
 #[test]
-#[ignore = "downloads 82 MB"]
+#[ignore = "downloads 94 MB"]
 fn they_are_fetched() {
-    fetch(Size::Tiny);
+    fetch(&[TURN_END]);
 }
 
 /// The same with the better recogniser: `scripts/voice-models base`.
 #[test]
-#[ignore = "downloads 137 MB"]
+#[ignore = "downloads 149 MB"]
 fn the_better_recogniser_is_fetched_and_converted() {
-    fetch(Size::Base);
-    assert!(models::BASE.is_here(&common::folder()));
+    fetch(&[BASE, TURN_END]);
 }
 
-fn fetch(recogniser: Size) {
+fn fetch(extras: &[&Package]) {
     let folder = common::folder();
     let mut told = Vec::new();
-    models::pull(&folder, recogniser, |happening| match happening {
+    models::pull(&folder, extras, |happening| match happening {
         Happening::Fetched(..) => {}
         other => told.push(other),
     })
     .unwrap_or_else(|error| panic!("{error}"));
-    assert!(models::are_here(&folder));
+    assert!(models::are_here(&folder) && extras.iter().all(|extra| extra.is_here(&folder)));
     for (file, state) in models::verify(&folder) {
         assert_eq!(state, State::Good, "{}", file.path);
     }
     // A second time there is nothing to do.
     let mut again = Vec::new();
-    models::pull(&folder, recogniser, |happening| again.push(happening)).unwrap();
+    models::pull(&folder, extras, |happening| again.push(happening)).unwrap();
     assert!(again.iter().all(|happening| matches!(happening, Happening::AlreadyHere(_))), "{again:?}");
 }
 
-/// In a folder that has the small weights and no more, until files of the better recogniser's sizes lie beside them.
+/// In a folder that has what everybody needs and no more, until files of the better recogniser's sizes lie beside them.
 #[cfg(unix)]
 #[test]
 fn the_better_recogniser_is_used_when_it_is_here() {
@@ -57,6 +56,7 @@ fn the_better_recogniser_is_used_when_it_is_here() {
     }
     let weights = Weights::open(folder.path()).unwrap();
     assert_eq!(weights.recogniser_size(), Size::Tiny);
+    assert!(weights.turn_end().unwrap().is_none());
     let refused = weights.recognising_with(Size::Base).err().unwrap();
     assert!(matches!(refused, Error::MissingBase(_)), "{refused}");
     assert!(refused.to_string().contains("patchcord models pull --recogniser base"), "{refused}");

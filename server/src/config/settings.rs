@@ -531,7 +531,9 @@ pub(super) const AGENT: &[Group<Agent>] = &[
                 "vad",
                 |a| &mut a.audio.vad,
                 "How the model hears that a turn begins and ends: by loudness and silence (\"server\"), which is \
-                 quick, or by what was said (\"semantic\"), which waits for people who think.",
+                 quick, or by what was said (\"semantic\"), which waits for people who think. The embedded model \
+                 hears it by how speech ends, once `patchcord models pull --turn-end` was run; until then, \
+                 \"semantic\" waits for a longer silence.",
             ),
             OfAgent::new(
                 "vad_threshold",
@@ -556,7 +558,8 @@ pub(super) const AGENT: &[Group<Agent>] = &[
             OfAgent::new(
                 "vad_eagerness",
                 |a| &mut a.audio.vad_eagerness,
-                "How soon a pause ends a turn, for vad = \"semantic\".",
+                "How soon a pause ends a turn that may not be over, for vad = \"semantic\": after 8, 4 or 2 s at the \
+                 latest.",
             ),
             OfAgent::new(
                 "min_speech_ms",

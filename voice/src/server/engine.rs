@@ -1,7 +1,8 @@
 //! Inference, away from everything that must not wait: threads of lower priority, fed by bounded queues.
 //!
-//! One thread hears: the speech detector is quick, and has to keep up with all callers. The others recognise and speak,
-//! which takes up to a few hundred milliseconds a turn. Whoever asks is told through a channel of their own, and never waits.
+//! One thread hears: the speech detector is quick, and has to keep up with all callers. The others judge whether a turn
+//! is over, recognise and speak, which takes up to a few hundred milliseconds a turn. Whoever asks is told through a
+//! channel of their own, and never waits.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::recognise::{self, Recogniser};
 use crate::resample::Resampler;
 use crate::speak::{Rate, Said, Speaker};
+use crate::turn_end::{self, TurnEnd};
 use crate::weights::Weights;
 
 /// Something to be found out for a session.
@@ -28,6 +30,8 @@ pub struct Work {
 pub enum What {
     /// How likely is speech in each step of this audio (8 kHz, ±1)?
     Detect { hearing: Box<Hearing>, samples: Vec<f32> },
+    /// Is the turn in this audio (8 kHz, ±1) over? See [`TurnEnd::judge`].
+    TurnEnd { samples: Vec<f32> },
     /// What was said in this audio (8 kHz, ±1)?
     Recognise {
         samples: Vec<f32>,
@@ -51,6 +55,8 @@ pub enum Found {
         hearing: Box<Hearing>,
         probabilities: Vec<f32>,
     },
+    /// How likely it is that the turn is over, 0 to 1. `None`: the weights for that are not here.
+    TurnEnd(Option<f32>),
     Text(String),
     /// ±1, at the rate that was asked for.
     Sound(Arc<[f32]>),
@@ -75,7 +81,7 @@ const SPEECH: f32 = 0.5;
 const SPEECH_MIN: u64 = 3 * STEP as u64;
 
 impl Engine {
-    /// Loads the models and starts `workers` threads for recognition and speech, and one for hearing. `sessions` is how
+    /// Loads the models and starts `workers` threads for turns and speech, and one for hearing. `sessions` is how
     /// many there will be at once; the queues have room for what those can ask.
     ///
     /// # Errors
@@ -95,6 +101,7 @@ impl Engine {
         for _ in 0..workers.max(1) {
             let mut worker = Worker {
                 detector: weights.detector()?,
+                turn_end: weights.turn_end()?,
                 recogniser: weights.recogniser()?,
                 speaker: weights.speaker(said.clone())?,
             };
@@ -137,7 +144,7 @@ impl Engine {
     pub fn ask(&self, work: Work, results: &Results) {
         let queue = match work.what {
             What::Detect { .. } => &self.hearing,
-            What::Recognise { .. } | What::Speak { .. } => &self.turns,
+            What::TurnEnd { .. } | What::Recognise { .. } | What::Speak { .. } => &self.turns,
         };
         if let Err(TrySendError::Full((work, _)) | TrySendError::Disconnected((work, _))) =
             queue.try_send((work, results.clone()))
@@ -166,6 +173,7 @@ fn beep(what: What) -> Found {
             let probabilities = vec![0.0; samples.len() / STEP];
             Found::Speech { hearing, probabilities }
         }
+        What::TurnEnd { .. } => Found::TurnEnd(None),
         What::Recognise { .. } => Found::Text(String::new()),
         What::Speak { rate, .. } => {
             let samples: Vec<f32> =
@@ -185,6 +193,7 @@ pub fn at_rate(samples: Arc<[f32]>, rate: Rate) -> Arc<[f32]> {
 
 struct Worker {
     detector: Detector,
+    turn_end: Option<TurnEnd>,
     recogniser: Recogniser,
     speaker: Speaker,
 }
@@ -193,6 +202,11 @@ impl Worker {
     fn turn(&mut self, what: What) -> Result<Found> {
         match what {
             What::Detect { .. } => detect(&mut self.detector, what),
+            What::TurnEnd { samples } => {
+                let Some(turn_end) = &mut self.turn_end else { return Ok(Found::TurnEnd(None)) };
+                let wide = Resampler::convert(Rate::Telephone.hz(), turn_end::RATE, &samples);
+                turn_end.judge(&wide).map(|probability| Found::TurnEnd(Some(probability)))
+            }
             What::Recognise { samples, speech } => {
                 let speech = match speech {
                     Some(speech) => speech,

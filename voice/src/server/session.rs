@@ -4,7 +4,7 @@
 //! returns `None`. The session has no clock: silence is counted in the audio that was appended, as the reference does.
 //!
 //! Not done of the reference: MCP, images, prompts, references to items in a response's input, and two responses at once
-//! that are both spoken. `semantic_vad` waits for silence only, longer or shorter.
+//! that are both spoken.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -27,6 +27,7 @@ use crate::detect::{Hearing, Turn, Turns};
 use crate::dialogue::{Dialogue, Flow};
 use crate::resample::Resampler;
 use crate::speak::Rate;
+use crate::turn_end;
 
 /// A session ends after this, as with the vendor.
 pub(super) const SESSION_MAX: Duration = Duration::from_secs(60 * 60);
@@ -111,6 +112,10 @@ pub struct Session {
     speech: Option<(String, u64)>,
     /// A recognition that was begun in a pause: work, and its text once it is there.
     ahead: Option<(u64, Option<String>)>,
+    /// Whether the turn is over was asked in the pause that the caller is in: how likely that is, once it is known.
+    over: Option<Option<f32>>,
+    /// The question of that kind under way, whether it is still of use or not: there is one at a time.
+    judging: Option<u64>,
     /// Recognitions under way, whether they are still of use or not.
     recognising: HashSet<u64>,
     /// Committed items whose text is still to come, by their work.
@@ -178,6 +183,8 @@ impl Session {
             idle_item: None,
             speech: None,
             ahead: None,
+            over: None,
+            judging: None,
             recognising: HashSet::new(),
             unrecognised: Vec::new(),
             conversation: Vec::new(),
@@ -203,6 +210,9 @@ impl Session {
         if self.detecting == Some(done.id) {
             self.detecting = None;
             self.detected(done.found);
+        } else if self.judging == Some(done.id) {
+            self.judging = None;
+            self.judged(done.found);
         } else if self.recognising.remove(&done.id) {
             self.recognised(done.id, done.found);
         } else {
@@ -371,7 +381,8 @@ impl Session {
             };
             // The client took this piece while the detector had it.
             let taken = self.turns.position() < self.taken_until;
-            let turn = self.turns.step(if taken { 0.0 } else { probability }, settings::turn_settings(&detection));
+            let settings = settings::turn_settings(&detection, self.over.flatten());
+            let turn = self.turns.step(if taken { 0.0 } else { probability }, settings);
             let prefix = u64::from(detection.prefix_padding_ms.unwrap_or(300)) * 8;
             match turn {
                 Some(Turn::Started { at }) => {
@@ -384,9 +395,15 @@ impl Session {
                         self.cancel(End::Cancelled("turn_detected"));
                     }
                 }
-                Some(Turn::Paused { at }) => self.recognise_ahead(at + TAIL),
-                Some(Turn::Resumed) => self.ahead = None,
+                Some(Turn::Paused { at }) => {
+                    if detection.kind == "semantic_vad" {
+                        self.ask_if_over(at + turn_end::TAIL_MS * 8);
+                    }
+                    self.recognise_ahead(at + TAIL);
+                }
+                Some(Turn::Resumed) => (self.ahead, self.over) = (None, None),
                 Some(Turn::Stopped { at }) => {
+                    self.over = None;
                     let (item_id, from) = self.speech.take().unwrap_or_else(|| (self.new_id("item"), self.buffer_from));
                     self.emit(ServerEvent::SpeechStopped { item_id: item_id.clone(), audio_end_ms: at / 8 });
                     let work = match self.ahead.take() {
@@ -443,6 +460,7 @@ impl Session {
         self.taken_until = self.buffer_from;
         self.speech = None;
         self.ahead = None;
+        self.over = None;
         self.turns.reset();
         samples
     }
@@ -457,6 +475,24 @@ impl Session {
         let work = self.ask(What::Recognise { samples, speech });
         self.recognising.insert(work);
         work
+    }
+
+    /// Asks in a pause whether the turn is over. Until that is known, and if it never is, silence alone ends it.
+    fn ask_if_over(&mut self, until: u64) {
+        if let Some((_, from)) = &self.speech
+            && self.judging.is_none()
+        {
+            let heard_from = until.saturating_sub(turn_end::SECONDS_MAX as u64 * 8_000);
+            let samples = self.samples(heard_from.max(*from), until);
+            self.judging = Some(self.ask(What::TurnEnd { samples }));
+            self.over = Some(None);
+        }
+    }
+
+    fn judged(&mut self, found: Result<Found, String>) {
+        if let (Some(over), Ok(Found::TurnEnd(probability))) = (&mut self.over, found) {
+            *over = probability;
+        }
     }
 
     /// Begins to recognise before the turn is over: if it is, nothing is lost by waiting for that.

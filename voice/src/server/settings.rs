@@ -6,6 +6,7 @@ use call::wire::openai::{Format, Session, TurnDetectionSettings};
 use super::alaw;
 use crate::detect::TurnSettings;
 use crate::speak::Rate;
+use crate::turn_end;
 
 /// A new session. Nobody follows instructions that were not given.
 pub fn defaults(model: &str) -> Session {
@@ -43,13 +44,19 @@ pub fn write(format: Format, samples: &[f32]) -> Vec<u8> {
     }
 }
 
-pub fn turn_settings(detection: &TurnDetectionSettings) -> TurnSettings {
-    let silence_ms = match (detection.kind.as_str(), detection.eagerness.as_deref()) {
-        // It would wait for the sense of what is said; here it waits longer or shorter.
-        ("semantic_vad", Some("low")) => 1_200,
-        ("semantic_vad", Some("high")) => 350,
-        ("semantic_vad", _) => 700,
-        _ => detection.silence_duration_ms.unwrap_or(500),
+/// When a turn ends. `over` is how likely it is that the turn is over, 0 to 1, by what is heard up to the pause that the
+/// caller is in; `None`: that is not known, or not yet.
+pub fn turn_settings(detection: &TurnDetectionSettings, over: Option<f32>) -> TurnSettings {
+    let silence_ms = if detection.kind == "semantic_vad" {
+        // The longest waits are the vendor's.
+        let (unknown, longest) = match detection.eagerness.as_deref() {
+            Some("low") => (1_200, 8_000),
+            Some("high") => (350, 2_000),
+            _ => (700, 4_000),
+        };
+        over.map_or(unknown, |over| turn_end::silence_ms(over, longest))
+    } else {
+        detection.silence_duration_ms.unwrap_or(500)
     };
     TurnSettings { threshold: detection.threshold.unwrap_or(0.5) as f32, silence: u64::from(silence_ms) * 8 }
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use voice::Weights;
 use voice::recognise::Size;
+use voice::turn_end::TurnEnd;
 
 /// The folder that the tests' weights are fetched into: outside git, beside the workspace's other working folders.
 pub fn folder() -> PathBuf {
@@ -35,6 +36,34 @@ pub fn weights(test: &str) -> Option<Weights> {
             println!("SKIPPED {test}: {error} (scripts/voice-models fetches them)");
             None
         }
+    }
+}
+
+/// What judges whether a turn is over, or `None` after having said so. Where `CI=true` it has to be there.
+pub fn turn_end(weights: &Weights, test: &str) -> Option<TurnEnd> {
+    let turn_end = weights.turn_end().expect("its weights are damaged");
+    if turn_end.is_none() {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "{test} needs the weights of the end of turn");
+        println!("SKIPPED {test}: no weights of the end of turn (scripts/voice-models fetches them)");
+    }
+    turn_end
+}
+
+/// A turn (8 kHz) that breaks off in the middle: where it is quietest, between four and seven tenths of it.
+pub fn broken_off(turn: &[f32]) -> &[f32] {
+    const QUIET: usize = 240;
+    let (from, until) = (turn.len() * 4 / 10, turn.len() * 7 / 10);
+    let energy = |at: &usize| turn[at - QUIET / 2..at + QUIET / 2].iter().map(|sample| sample * sample).sum::<f32>();
+    let quietest = (from..until).min_by(|one, other| energy(one).total_cmp(&energy(other)));
+    &turn[..quietest.unwrap_or(until)]
+}
+
+/// From its first sample that is heard to its last.
+pub fn audible(samples: &[f32]) -> &[f32] {
+    let heard = |sample: &f32| sample.abs() > 0.01;
+    match (samples.iter().position(heard), samples.iter().rposition(heard)) {
+        (Some(from), Some(until)) => &samples[from..=until],
+        _ => &[],
     }
 }
 
