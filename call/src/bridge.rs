@@ -182,7 +182,8 @@ fn keep<'a>(queue: &mut VecDeque<u8>, audio: impl ExactSizeIterator<Item = &'a u
 }
 
 fn give_back(queue: &mut VecDeque<u8>) {
-    if queue.capacity() >= queue.len() + ROOM_STEP {
+    // Half a step more: a model that speaks as fast as it is heard, 250 ms at a time, does not have it go back and forth.
+    if queue.capacity() >= queue.len() + ROOM_STEP + ROOM_STEP / 2 {
         queue.shrink_to_fit();
     }
 }
