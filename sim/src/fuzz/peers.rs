@@ -1,7 +1,7 @@
 //! The readers of both protocols, each against `serde_json::Value`.
 
 use call::ModelInput;
-use call::wire::openai::{ClientEvent, Read, Realtime};
+use call::wire::openai::{ClientEvent, Read, Realtime, Session};
 use call::wire::twilio::{self, FromCarrier, ToCarrier};
 use serde_json::Value;
 
@@ -82,7 +82,8 @@ pub fn from_model(bytes: &[u8]) {
     }
 }
 
-/// What we send to a model: the simulated one reads it. What was read and written again reads the same.
+/// What we send to a model: the simulated one reads it. What was read and written again reads the same; a session takes it
+/// or is left as it was.
 pub fn to_model(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let Ok(event) = ClientEvent::read(&text) else { return };
@@ -92,6 +93,24 @@ pub fn to_model(bytes: &[u8]) {
     let mut twice = String::new();
     again.write(&mut twice);
     assert_eq!(written, twice);
+    let id = event.event_id().map(str::to_owned);
+    assert_eq!(id.as_deref(), value(&written).as_ref().and_then(|written| written["event_id"].as_str()));
+    if let ClientEvent::SessionUpdate { session, .. } = event {
+        update(*session);
+    }
+}
+
+fn update(update: Session) {
+    let fresh = Session::of_model("m");
+    let mut session = fresh.clone();
+    match session.update(update.clone()) {
+        Ok(()) => {
+            let once = session.clone();
+            assert!(session.update(update).is_ok() && session == once, "what was taken once is not taken again");
+            assert!((0.25..=1.5).contains(&session.speed()), "{}", session.speed());
+        }
+        Err(refused) => assert!(session == fresh && refused.param.starts_with("session."), "{refused:?}"),
+    }
 }
 
 /// What was read is JSON to others, too. `None`: but for half a surrogate pair or a number beyond all bounds, in a field
