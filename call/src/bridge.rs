@@ -11,6 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::audio_queue::AudioQueue;
 use crate::call::Call;
 use crate::config::{CallConfig, CallFacts, ClipLengths};
 use crate::id::{CommandId, Epoch};
@@ -114,10 +115,10 @@ pub struct Bridge {
     stream: Option<Stream>,
 
     /// The agent's accepted audio, from position `kept_from` on.
-    kept: VecDeque<u8>,
+    kept: AudioQueue,
     kept_from: u64,
     /// The caller's audio that waits for the model (T2).
-    held: VecDeque<u8>,
+    held: AudioQueue,
     /// The caller's audio that was forwarded and waits for its group to be whole; how many frames it is, and are in one.
     gathered: Vec<u8>,
     gathered_frames: u32,
@@ -155,39 +156,6 @@ fn goes_to_model(output: &Output) -> bool {
     matches!(output, Output::Model(_) | Output::ForwardHeld { .. } | Output::ForwardSilence { .. })
 }
 
-/// Appends what lies at `from..from + len`, as far as it is there. In two copies at most, where an iterator goes byte by
-/// byte.
-fn copy_range(kept: &VecDeque<u8>, from: usize, len: usize, out: &mut Vec<u8>) {
-    let (front, back) = kept.as_slices();
-    let part = |slice: &[u8], before: usize| {
-        let start = from.saturating_sub(before).min(slice.len());
-        let end = from.saturating_add(len).saturating_sub(before).min(slice.len());
-        start..end.max(start)
-    };
-    out.extend_from_slice(&front[part(front, 0)]);
-    out.extend_from_slice(&back[part(back, front.len())]);
-}
-
-/// A queue of audio gets its room in steps of half a second and gives it back so, lest a call holds twice what waits to be
-/// played, as a queue that doubles does, or for its whole life what its longest answer took. Half a second is seldom
-/// enough that no frame pays for it.
-const ROOM_STEP: usize = 4_000;
-
-fn keep<'a>(queue: &mut VecDeque<u8>, audio: impl ExactSizeIterator<Item = &'a u8>) {
-    let room = (queue.len() + audio.len()).next_multiple_of(ROOM_STEP);
-    if room > queue.capacity() {
-        queue.reserve_exact(room - queue.len());
-    }
-    queue.extend(audio);
-}
-
-fn give_back(queue: &mut VecDeque<u8>) {
-    // Half a step more: a model that speaks as fast as it is heard, 250 ms at a time, does not have it go back and forth.
-    if queue.capacity() >= queue.len() + ROOM_STEP + ROOM_STEP / 2 {
-        queue.shrink_to_fit();
-    }
-}
-
 /// Of one message that is made: 60 ms of audio are some 800 bytes. A session's settings, or what a caller said before the
 /// model was there, are several thousand.
 const TEXT_ROOM: usize = 1_024;
@@ -216,9 +184,9 @@ impl Bridge {
             wants,
             now: CallTime::ZERO,
             stream: None,
-            kept: VecDeque::new(),
+            kept: AudioQueue::default(),
             kept_from: 0,
-            held: VecDeque::new(),
+            held: AudioQueue::default(),
             gathered: Vec::new(),
             gathered_frames: 0,
             append_frames: 1,
@@ -381,7 +349,7 @@ impl Bridge {
                     let Some(stream) = &self.stream else { continue };
                     self.frame.clear();
                     let from = usize::try_from(span.start - self.kept_from).unwrap_or(usize::MAX);
-                    copy_range(&self.kept, from, span.len as usize, &mut self.frame);
+                    self.kept.copy_range(from, span.len as usize, &mut self.frame);
                     self.frame.resize((span.len + pad) as usize, SILENCE);
                     twilio::write_media(&mut self.text, &stream.sid, &self.frame);
                     if self.wants.samples {
@@ -402,10 +370,10 @@ impl Bridge {
                     twilio::write_clear(&mut self.text, &stream.sid);
                     return Some(Effect::ToCarrier(Outgoing::Clear, &self.text));
                 }
-                Output::KeepAudio => keep(&mut self.kept, self.agent_audio.iter()),
-                Output::KeepLocal(Local::Filler) => keep(&mut self.kept, self.clips.filler.iter()),
-                Output::KeepLocal(Local::Apology) => keep(&mut self.kept, self.clips.apology.iter()),
-                Output::KeepLocal(Local::Tones(keys)) => keep(&mut self.kept, tones::keys(&keys).iter()),
+                Output::KeepAudio => self.kept.push(&self.agent_audio),
+                Output::KeepLocal(Local::Filler) => self.kept.push(&self.clips.filler),
+                Output::KeepLocal(Local::Apology) => self.kept.push(&self.clips.apology),
+                Output::KeepLocal(Local::Tones(keys)) => self.kept.push(&tones::keys(&keys)),
                 Output::ForwardAudio if self.append_frames > 1 => {
                     self.decode_caller();
                     self.gathered.extend_from_slice(&self.caller_audio);
@@ -421,16 +389,16 @@ impl Bridge {
                 }
                 Output::HoldAudio => {
                     self.decode_caller();
-                    keep(&mut self.held, self.caller_audio.iter());
+                    self.held.push(&self.caller_audio);
                 }
                 Output::ForwardHeld { bytes } => {
                     self.frame.clear();
-                    self.frame.extend(self.held.drain(..self.held.len().min(bytes as usize)));
+                    self.held.copy_range(0, bytes as usize, &mut self.frame);
+                    self.held.drop_front(bytes as usize);
                     openai::write_append_bytes(&mut self.text, &self.frame);
-                    give_back(&mut self.held);
                     return Some(Effect::ToModel(&self.text));
                 }
-                Output::DropHeld { bytes } => drop(self.held.drain(..self.held.len().min(bytes as usize))),
+                Output::DropHeld { bytes } => self.held.drop_front(bytes as usize),
                 Output::ForwardSilence { bytes } => {
                     self.frame.clear();
                     self.frame.resize(bytes as usize, SILENCE);
@@ -525,37 +493,13 @@ impl Bridge {
     fn forget_heard(&mut self) {
         let needed = self.call.audio_needed_from();
         let heard = usize::try_from(needed.saturating_sub(self.kept_from)).unwrap_or(usize::MAX);
-        self.kept.drain(..self.kept.len().min(heard));
-        give_back(&mut self.kept);
+        self.kept.drop_front(heard);
         self.kept_from = needed;
     }
 
     fn odd(&mut self, what: &'static str) {
         if self.odd.len() < ODD_MAX {
             self.odd.push_back(what);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn a_range_is_copied_wherever_the_ring_begins(
-            turned in 0..64_usize, audio in prop::collection::vec(any::<u8>(), 0..64), from in 0..80_usize, len in 0..80_usize,
-        ) {
-            let mut kept = VecDeque::with_capacity(64);
-            kept.extend(std::iter::repeat_n(0, turned));
-            kept.drain(..);
-            kept.extend(&audio);
-            let mut copied = vec![9];
-            copy_range(&kept, from, len, &mut copied);
-            let expected: Vec<u8> = std::iter::once(9).chain(audio.into_iter().skip(from).take(len)).collect();
-            prop_assert_eq!(copied, expected);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A phone call with an AI agent, as a plain value: told what happened and when, it answers with what should be done.
 
+mod audio_queue;
 pub mod bridge;
 mod call;
 pub mod config;

@@ -12,8 +12,9 @@ const MESSAGE_MAX: usize = 64 * 1024;
 /// Some frames. The whole buffer is cleared at each read: 128 KiB, the default, costs more than all the rest of a call.
 const READ_BUFFER: usize = 2048;
 
-/// What is said in one round of the loop goes out in one write: it is flushed at the round's end.
-pub(crate) const WRITE_BUFFER: usize = 4096;
+/// What is said in one round of the loop goes out in one write, being flushed at the round's end, up to five frames. Only
+/// when an utterance begins there are more: the room for them all would be kept for the whole call.
+pub(crate) const WRITE_BUFFER: usize = 1536;
 
 pub(crate) fn limited(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
     upgrade

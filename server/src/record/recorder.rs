@@ -23,9 +23,10 @@ const _: () = assert!(SETTLES_AFTER.as_millis() + SWEEP_EVERY.as_millis() <= 500
 const EVENTS_MAX: usize = 512;
 const AUDIO_MAX: usize = 96 * 1024;
 
-/// Room that is kept from one sweep to the next, lest each of them allocate; what a slow disk took is given back.
-const EVENTS_KEPT: usize = 64;
-const AUDIO_KEPT: usize = 16 * 1024;
+/// Room that is kept from one sweep to the next, lest each of them allocate: twice what is usual, and less than what a slow
+/// disk, or an answer that begins, takes for once.
+const EVENTS_KEPT: usize = 32;
+const AUDIO_KEPT: usize = 4 * 1024;
 
 /// The call's end of it. Nothing here waits; dropping it finishes the recording.
 pub(crate) struct Recorder {
@@ -105,7 +106,8 @@ impl Drop for Recorder {
     }
 }
 
-/// What was said since the last sweep. The lock is between one call and the writer, who holds it for a swap.
+/// What was said since the last sweep. The lock is between one call and the writer, who holds it to take or to give back
+/// memory.
 #[derive(Default)]
 struct Said(Mutex<Events>);
 
@@ -130,6 +132,15 @@ enum Event {
 impl Said {
     fn lock(&self) -> MutexGuard<'_, Events> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The room of what was swept, unless the call has taken other room meanwhile.
+    fn give_back(&self, mut swept: Events) {
+        swept.clear();
+        let mut said = self.lock();
+        if said.events.capacity() == 0 {
+            (said.events, said.audio) = (swept.events, swept.audio);
+        }
     }
 }
 
@@ -163,8 +174,7 @@ async fn write(
 ) -> io::Result<Option<Recorded>> {
     let Ok(origin) = started.await else { return Ok(None) };
     let (timeline, voices) = (Timeline::default(), Voices::default());
-    let (swept, settled) = (Events::default(), Vec::new());
-    disk.take(Writing { path, origin, said, swept, file: None, timeline, voices, settled }).await.map(Some)
+    disk.take(Writing { path, origin, said, file: None, timeline, voices }).await.map(Some)
 }
 
 /// A recording in the making.
@@ -173,26 +183,25 @@ struct Writing {
     /// When the carrier's stream began: time zero.
     origin: Instant,
     said: Arc<Said>,
-    /// What was said until this sweep; its room is that of the next.
-    swept: Events,
     file: Option<File>,
     timeline: Timeline,
     voices: Voices,
-    settled: Vec<u8>,
 }
 
 impl Work for Writing {
     type Done = Recorded;
 
     fn write(&mut self, now: Instant) -> io::Result<Option<Recorded>> {
-        std::mem::swap(&mut self.swept, &mut *self.said.lock());
-        let ended = self.swept.ended;
-        self.place();
+        let mut swept = std::mem::take(&mut *self.said.lock());
+        self.place(&swept);
+        // As much as was said is settled, more or less: it gets the same room.
+        let (ended, settled) = (swept.ended, &mut swept.audio);
+        settled.clear();
         match ended {
-            None => self.timeline.settle(now.saturating_duration_since(self.origin), &mut self.settled),
-            Some(ended) => self.timeline.finish(ended.saturating_duration_since(self.origin), &mut self.settled),
+            None => self.timeline.settle(now.saturating_duration_since(self.origin), settled),
+            Some(ended) => self.timeline.finish(ended.saturating_duration_since(self.origin), settled),
         }
-        self.voices.hear(&self.settled);
+        self.voices.hear(settled);
         // Without a buffer of ours, which a crash would take along.
         let mut file = match self.file.take() {
             Some(file) => file,
@@ -202,12 +211,12 @@ impl Work for Writing {
                 file
             }
         };
-        if !self.settled.is_empty() {
-            file.write_all(&self.settled)?;
-            self.settled.clear();
+        if !settled.is_empty() {
+            file.write_all(settled)?;
         }
         if ended.is_none() {
             self.file = Some(file);
+            self.said.give_back(swept);
             return Ok(None);
         }
         file.seek(SeekFrom::Start(0))?;
@@ -226,21 +235,20 @@ impl Work for Writing {
 }
 
 impl Writing {
-    fn place(&mut self) {
-        let mut audio = self.swept.audio.as_slice();
+    fn place(&mut self, said: &Events) {
+        let mut audio = said.audio.as_slice();
         let mut next = |bytes| {
             let (this, rest) = audio.split_at(bytes);
             audio = rest;
             this
         };
-        for event in &self.swept.events {
+        for event in &said.events {
             match *event {
                 Event::Caller { at, bytes } => self.timeline.caller(at, next(bytes)),
                 Event::Agent { at, bytes } => self.timeline.agent(at, next(bytes)),
                 Event::Cleared { at } => self.timeline.cleared(at),
             }
         }
-        self.swept.clear();
     }
 }
 

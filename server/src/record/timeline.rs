@@ -17,6 +17,9 @@ pub(crate) const SETTLES_AFTER: Duration = Duration::from_millis(400);
 /// would cost the memory of the silence before it.
 const AHEAD_MAX: Duration = Duration::from_secs(30);
 
+/// A channel gets its room in steps of so many samples.
+const ROOM_STEP: usize = 1_024;
+
 /// Stereo µ-law in the making, caller left, agent right. Where both say nothing there is silence; where one side
 /// claims a moment twice, the later claim wins.
 #[derive(Default, Debug)]
@@ -92,6 +95,8 @@ fn place(channel: &mut VecDeque<u8>, settled: u64, at: u64, audio: &[u8]) -> u64
     let from = from as usize;
     let end = from + audio.len();
     if channel.len() < end {
+        // Not to twice what waits: that is more than all else that a recording holds.
+        channel.reserve_exact((end - channel.len()).next_multiple_of(ROOM_STEP));
         channel.resize(end, SILENCE);
     }
     for (sample, said) in channel.range_mut(from..end).zip(audio) {

@@ -10,12 +10,15 @@ use tokio::time::Instant;
 
 use super::disk::{Disk, Work};
 
-/// Lines are written in lots of this size: some two seconds of a call. A lot is written early when the call ends, by
+/// Lines are written in lots of this size: some half a second of a call. A lot is written early when the call ends, by
 /// whatever way.
-const LOT: usize = 16 * 1024;
+const LOT: usize = 4 * 1024;
+
+/// A lot, and what is said until the next sweep.
+const ROOM: usize = LOT + 2 * 1024;
 
 /// What may wait for a slow disk. Beyond, the trace ends: one with a hole would replay into something else.
-const WAITING_MAX: usize = 16 * LOT;
+const WAITING_MAX: usize = 256 * 1024;
 
 /// The call's end of it. Nothing here waits; dropping it finishes the trace.
 pub(crate) struct Tracer {
@@ -49,6 +52,9 @@ impl Tracer {
             drop(waiting);
             return tracing::warn!("the trace ends early: is the disk slow?");
         }
+        if waiting.text.capacity() == 0 {
+            waiting.text.reserve_exact(ROOM);
+        }
         waiting.text.push_str(line);
     }
 }
@@ -60,7 +66,7 @@ impl Drop for Tracer {
     }
 }
 
-/// What is not written yet. The lock is between one call and the writer, who holds it for a swap.
+/// What is not written yet. The lock is between one call and the writer, who holds it to take or to give back memory.
 #[derive(Default)]
 struct Lines(Mutex<Waiting>);
 
@@ -75,21 +81,30 @@ impl Lines {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// The room of a lot that was written, unless the call has taken other room meanwhile.
+    fn give_back(&self, mut lot: String) {
+        lot.clear();
+        // What a slow disk took is not kept.
+        lot.shrink_to(ROOM);
+        let mut waiting = self.lock();
+        if waiting.text.capacity() == 0 {
+            waiting.text = lot;
+        }
+    }
 }
 
 async fn write(path: PathBuf, lines: Arc<Lines>, started: oneshot::Receiver<()>, disk: Disk) -> io::Result<bool> {
     if started.await.is_err() {
         return Ok(false);
     }
-    disk.take(Writing { path, lines, lot: String::new(), file: None }).await.map(|()| true)
+    disk.take(Writing { path, lines, file: None }).await.map(|()| true)
 }
 
 /// A trace in the making.
 struct Writing {
     path: PathBuf,
     lines: Arc<Lines>,
-    /// What is being written; its room is that of the next lot.
-    lot: String,
     file: Option<File>,
 }
 
@@ -97,22 +112,21 @@ impl Work for Writing {
     type Done = ();
 
     fn write(&mut self, _: Instant) -> io::Result<Option<()>> {
-        let over = {
+        let (lot, over) = {
             let mut waiting = self.lines.lock();
             if waiting.text.len() < LOT && !waiting.over {
                 return Ok(None);
             }
-            std::mem::swap(&mut self.lot, &mut waiting.text);
-            waiting.over
+            (std::mem::take(&mut waiting.text), waiting.over)
         };
         let file = match &mut self.file {
             Some(file) => file,
             None => self.file.insert(File::create(&self.path)?),
         };
-        file.write_all(self.lot.as_bytes())?;
-        self.lot.clear();
-        // What a slow disk took is given back.
-        self.lot.shrink_to(2 * LOT);
+        file.write_all(lot.as_bytes())?;
+        if !over {
+            self.lines.give_back(lot);
+        }
         Ok(over.then_some(()))
     }
 

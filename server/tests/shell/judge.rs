@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use call::EndReason;
-use call::trace::Trace;
+use call::trace::{Event, Trace};
+use call::{CallTime, CarrierInput, EndReason, Input};
 use sim::faults::HangUpFault;
 use sim::joined::{Stretch, What};
 use sim::verdict::in_order;
@@ -57,7 +57,7 @@ pub fn judge(plan: &Plan, after: &Aftermath, data: &Path) -> Result<(), String> 
 
 fn judge_call(plan: &Plan, line: &Line, outcome: &Outcome, record: &CallRecord, data: &Path) -> Result<(), String> {
     judge_end(plan, line, outcome, record)?;
-    judge_files(line, outcome, record, &data.join("calls").join(record.facts.id.to_string()))?;
+    judge_files(plan, line, outcome, record, &data.join("calls").join(record.facts.id.to_string()))?;
     for stream in &outcome.streams {
         if let Some(violation) = stream.violations.first() {
             return Err(format!("A6: the carrier would warn: {violation}"));
@@ -137,7 +137,7 @@ fn judge_end(plan: &Plan, line: &Line, outcome: &Outcome, record: &CallRecord) -
     Ok(())
 }
 
-fn judge_files(line: &Line, outcome: &Outcome, record: &CallRecord, folder: &Path) -> Result<(), String> {
+fn judge_files(plan: &Plan, line: &Line, outcome: &Outcome, record: &CallRecord, folder: &Path) -> Result<(), String> {
     let files = std::fs::read_dir(folder).map_err(|error| format!("no folder: {error}"))?;
     for file in files.flatten() {
         let name = file.file_name().to_string_lossy().into_owned();
@@ -152,16 +152,51 @@ fn judge_files(line: &Line, outcome: &Outcome, record: &CallRecord, folder: &Pat
         return Err(format!("the record on the disk is another: {written} {known}"));
     }
     let trace = std::fs::read_to_string(folder.join("call.trace")).map_err(|error| format!("no trace: {error}"))?;
-    let replayed = Trace::read(&trace).map_err(|error| format!("N11: {error}"))?.replay();
-    if let Some(difference) = crate::replay::difference(&trace, &replayed) {
+    let read = Trace::read(&trace).map_err(|error| format!("N11: {error}"))?;
+    if let Some(difference) = crate::replay::difference(&trace, &read.replay()) {
         return Err(format!("N11: the trace replays to other bytes\n{difference}"));
     }
+    judge_uplink(plan, line, &read)?;
     let began = record.answered_at.is_some();
     if record.recording.is_some() != (began && line.plan.recording) {
         return Err(format!("C3: recording {:?}, began {began}", record.recording));
     }
     if let Some(recording) = &record.recording {
         judge_recording(&folder.join(&recording.file), recording.duration_ms, outcome)?;
+    }
+    Ok(())
+}
+
+/// What the caller says is read when it comes, or with the rest of its group: by the carrier's own stamps, no frame of a
+/// stream is read later than another by more than that.
+fn judge_uplink(plan: &Plan, line: &Line, trace: &Trace) -> Result<(), String> {
+    if !line.plan.carrier_stalls.is_empty() || !plan.leaps.is_empty() {
+        return Ok(());
+    }
+    let group = match line.plan.append_frames() {
+        0 | 1 => Duration::ZERO,
+        frames => frames * Duration::from_millis(20) + Duration::from_millis(4),
+    };
+    let jitter = line.plan.call.stream.frame_jitter.iter().max().copied().unwrap_or_default();
+    let allowed = group + jitter + Duration::from_millis(1);
+    let mut earliest: Option<Duration> = None;
+    for (at, event) in &trace.events {
+        match event {
+            Event::Input(Input::Carrier(CarrierInput::Started)) => earliest = None,
+            Event::Input(Input::Carrier(CarrierInput::Audio { timestamp_ms, .. })) => {
+                let said = Duration::from_millis(*timestamp_ms);
+                let offset = at.since(CallTime::ZERO).saturating_sub(said);
+                let least = earliest.map_or(offset, |earliest| earliest.min(offset));
+                earliest = Some(least);
+                if offset > least + allowed {
+                    return Err(format!(
+                        "uplink: what was said until {said:?} was read {:?} late, {allowed:?} are allowed",
+                        offset - least
+                    ));
+                }
+            }
+            Event::Input(_) | Event::Output(_) => {}
+        }
     }
     Ok(())
 }

@@ -81,6 +81,10 @@ impl Plan {
 }
 
 impl CallPlan {
+    pub fn append_frames(&self) -> u32 {
+        self.call.append_frames.min(3)
+    }
+
     fn agent(&self, index: usize) -> Agent {
         let mut agent = Agent { name: format!("agent-{index}"), numbers: vec![number(index)], ..Agent::default() };
         agent.model.name = format!("m{index}");
@@ -89,7 +93,7 @@ impl CallPlan {
         // Nothing is to be heard but the model: what else was played would have to be told from it.
         agent.clips = sim::world::no_clips();
         agent.recording = self.recording;
-        agent.audio.append_frames = self.call.append_frames.min(3);
+        agent.audio.append_frames = self.append_frames();
         agent.trace = Some(call::trace::Words::Full);
         agent.tools = ["book", "look_up"]
             .map(|name| Tool {
