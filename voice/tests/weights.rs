@@ -10,14 +10,14 @@ use voice::{Error, Weights};
 /// Run by `scripts/voice-models` before the tests that need weights: it downloads what is missing, so it is not among the
 /// tests that everybody runs.
 #[test]
-#[ignore = "downloads 94 MB"]
+#[ignore = "downloads 113 MB"]
 fn they_are_fetched() {
     fetch(&[TURN_END]);
 }
 
 /// The same with the better recogniser: `scripts/voice-models base`.
 #[test]
-#[ignore = "downloads 149 MB"]
+#[ignore = "downloads 168 MB"]
 fn the_better_recogniser_is_fetched_and_converted() {
     fetch(&[BASE, TURN_END]);
 }
@@ -30,7 +30,7 @@ fn fetch(extras: &[&Package]) {
         other => told.push(other),
     })
     .unwrap_or_else(|error| panic!("{error}"));
-    assert!(models::are_here(&folder) && extras.iter().all(|extra| extra.is_here(&folder)));
+    assert!(models::are_complete(&folder) && extras.iter().all(|extra| extra.is_here(&folder)));
     for (file, state) in models::verify(&folder) {
         assert_eq!(state, State::Good, "{}", file.path);
     }
