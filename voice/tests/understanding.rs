@@ -45,7 +45,7 @@ fn flows_understand_other_words_and_ask_again_about_the_rest() {
         "{right} understood, {again} asked again, {wrong} taken for something else; nothing meant: {quiet} asked again, {invented} answered"
     );
     assert_eq!((right + again + wrong, quiet + invented), (193, 600));
-    assert!(right >= 65 && wrong <= 8 && invented <= 9, "{sums:?}");
+    assert!(right >= 71 && wrong <= 8 && invented <= 12, "{sums:?}");
 }
 
 /// Word for word, however alike another intent's examples are, and whatever else they might be.

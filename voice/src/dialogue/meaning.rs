@@ -8,11 +8,14 @@ use std::sync::Arc;
 use super::nearest::says_nothing;
 use crate::word_vectors::WordVectors;
 
-/// Nearness (the cosine, at most 1) from which on an intent is believed.
-const NEAR: f32 = 0.35;
+/// Nearness (the cosine, at most 1) and so many times the lead over the second intent have to be this together: what is far
+/// from all others may be further away. Both from `tests/data/understanding`, as the rest here.
+const CLEAR: f32 = 0.58;
+const LEAD_COUNTS: f32 = 1.5;
 
-/// The best intent has to be this much nearer than the second.
-const AHEAD: f32 = 0.1;
+/// With less of a lead, two may be meant; and with more, the others have little to do with it, or there are none.
+const LEAD_MIN: f32 = 0.05;
+const LEAD_MAX: f32 = 0.2;
 
 /// What a single example has to be nearer than the mean of them all.
 const ALONE: f32 = 0.2;
@@ -68,8 +71,8 @@ impl Meanings {
             self.intents.iter().map(|(&intent, meaning)| (nearness(meaning), intent)).collect();
         all.sort_by(|one, other| other.0.total_cmp(&one.0));
         let &(near, intent) = all.first()?;
-        let second = all.get(1).map_or(0.0, |second| second.0);
-        (near >= NEAR && near >= second + AHEAD).then_some(intent)
+        let lead = all.get(1).map_or(LEAD_MAX, |second| near - second.0).min(LEAD_MAX);
+        (lead >= LEAD_MIN && near + LEAD_COUNTS * lead >= CLEAR).then_some(intent)
     }
 }
 
