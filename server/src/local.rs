@@ -269,8 +269,9 @@ pub async fn realtime(args: RealtimeArgs, env: &dyn Fn(&str) -> Option<String>) 
     let http = crate::http_client(&tls)?;
     let chat = Chat { url: args.chat, model: args.chat_model, ..Chat::default() };
     let folder = folder(args.data, env);
-    let vectors = WordVectors::open(&folder)?;
-    if chat.url.is_none() && vectors.is_none() {
+    let by_flow = chat.url.is_none();
+    let vectors = if by_flow { WordVectors::open(&folder)? } else { None };
+    if by_flow && vectors.is_none() {
         tracing::warn!("{LETTERS_ONLY}; run `{PULL}`");
     }
     let model = answers(&chat, key.as_deref(), args.flow.as_deref(), &http, vectors)?;
@@ -420,7 +421,8 @@ impl Local {
             return Ok(None);
         }
         let folder = folder_of(config);
-        let vectors = WordVectors::open(&folder)?;
+        let by_flow = agents.iter().any(|agent| agent.model.chat.url.is_none());
+        let vectors = if by_flow { WordVectors::open(&folder)? } else { None };
         let model = |agent: &&Agent| {
             let model = answers_of(agent, http, vectors.clone()).map(|model| (agent.name.clone(), model));
             model.with_context(|| format!("agent `{}`", agent.name))
