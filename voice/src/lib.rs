@@ -1,8 +1,8 @@
 //! The embedded model: it hears speech, finds out what to answer, and says it, on the processor of this machine.
 //!
 //! The stages, each usable alone: [`detect`] (is somebody speaking?), [`turn_end`] (have they finished?), [`recognise`]
-//! (what did they say?), [`dialogue`] or [`chat`] (what to answer?), [`g2p`] and [`synthesise`], joined in [`speak`] (how
-//! does that sound?). [`models`] brings their weights.
+//! (what did they say?), [`dialogue`] with [`word_vectors`], or [`chat`] (what to answer?), [`g2p`] and [`synthesise`], joined in
+//! [`speak`] (how does that sound?). [`models`] brings their weights.
 
 pub mod chat;
 pub mod detect;
@@ -22,6 +22,7 @@ pub mod spectrum;
 pub mod synthesise;
 pub mod turn_end;
 mod weights;
+pub mod word_vectors;
 
 pub use error::{Error, Result};
 pub use runtime::Runtime;

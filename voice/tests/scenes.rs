@@ -1,15 +1,19 @@
 //! Conversations over flows, as texts: `scenes/*.txt`. A scene begins with `# what it shows`; then `caller:` says something,
 //! `agent:` is what has to be answered, `calls:` is a tool with its arguments, `tool:` is what it gives. Each scene begins a
-//! conversation over the flow beside it (the same name, `.toml`), on Wednesday, the 18th of November 2026.
+//! conversation over the flow beside it (the same name, `.toml`), on Wednesday, the 18th of November 2026. They go the same
+//! with word vectors and without.
 #![allow(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
+
+mod common;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use voice::dialogue::{Dialogue, Flow, HAND_OVER, Reply};
+use voice::word_vectors::WordVectors;
 
-fn play(flow: &str, scenes: &str) {
-    let flow = Arc::new(Flow::read(flow).unwrap_or_else(|mistakes| panic!("{mistakes}")));
+fn play(flow: Flow, scenes: &str) {
+    let flow = Arc::new(flow);
     let begin = || Dialogue::new(flow.clone(), "2026-11-18T10:00:00Z".parse().unwrap());
     let (mut dialogue, mut scene, mut answered) = (begin(), "", None);
     for line in scenes.lines().filter(|line| !line.trim().is_empty()) {
@@ -40,12 +44,22 @@ fn play(flow: &str, scenes: &str) {
 #[test]
 fn all_scenes_go_as_they_are_written() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenes");
+    let vectors = WordVectors::open(&common::folder()).unwrap();
+    if vectors.is_none() {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "scenes need the word vectors");
+        println!("SKIPPED scenes with word vectors: they are not here (scripts/voice-models fetches them)");
+    }
     let mut played = 0;
     for entry in std::fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "txt") {
             let flow = std::fs::read_to_string(path.with_extension("toml")).unwrap();
-            play(&flow, &std::fs::read_to_string(&path).unwrap());
+            let flow = Flow::read(&flow).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+            let scenes = std::fs::read_to_string(&path).unwrap();
+            if let Some(vectors) = &vectors {
+                play(flow.clone().with_word_vectors(vectors.clone()), &scenes);
+            }
+            play(flow, &scenes);
             played += 1;
         }
     }

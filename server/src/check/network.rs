@@ -54,7 +54,6 @@ pub(super) async fn examine(config: &Config, report: &mut Report) {
 async fn embedded(config: &Config, agent: &Agent, client: &Client) -> Finding {
     #[cfg(feature = "voice")]
     {
-        use crate::local::{PULL_TURN_END, SILENCE_ONLY, wants_turn_end};
         let name = format!("embedded for {}", agent.name);
         let host = agent.model.chat.url.as_ref().and_then(Url::host_str).unwrap_or_default();
         let answers = match crate::local::try_chat(agent, client).await {
@@ -63,11 +62,16 @@ async fn embedded(config: &Config, agent: &Agent, client: &Client) -> Finding {
             Err((why, next)) => return Finding::fail("model", format!("{name}: {why}"), next),
         };
         match crate::local::examine(config, agent) {
-            Ok(what) if wants_turn_end(config, agent) => {
-                let what = format!("{name}: {what}{answers}; {SILENCE_ONLY}");
-                Finding::warn("model", what, format!("run `{PULL_TURN_END}`"))
+            Ok(found) => {
+                let found = format!("{name}: {found}{answers}");
+                let (lacking, pulls): (Vec<_>, Vec<_>) = crate::local::lacking(config, agent).into_iter().unzip();
+                if lacking.is_empty() {
+                    Finding::ok("model", found)
+                } else {
+                    let next = format!("run `{}`", pulls.join("` and `"));
+                    Finding::warn("model", format!("{found}; {}", lacking.join("; ")), next)
+                }
             }
-            Ok(what) => Finding::ok("model", format!("{name}: {what}{answers}")),
             Err(error) => {
                 let next = "run `patchcord models pull`, or mend the flow that it names";
                 Finding::fail("model", format!("{name}: {error:#}"), next)

@@ -45,7 +45,7 @@ pub struct Args {
 
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Model {
-    /// The embedded one: it listens and speaks. Its weights are fetched once (82 MB, by pip).
+    /// The embedded one: it listens and speaks. Its weights are fetched once (101 MB, by pip).
     #[cfg(feature = "voice")]
     Local,
     /// One that plays a script, hums its words, and needs nothing.

@@ -9,8 +9,10 @@ use jiff::{Timestamp, civil};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::meaning::Meanings;
 use super::nearest::{Examples, words};
 use super::slots::{Slot, SlotFile};
+use crate::word_vectors::WordVectors;
 
 /// Opening hours begin here, unless a slot says otherwise: "at six" is in the evening, "at seven" in the morning.
 const EARLIEST: Time = civil::time(7, 0, 0, 0);
@@ -36,6 +38,8 @@ pub struct Flow {
     pub(super) zone: TimeZone,
     pub(super) intents: Vec<Intent>,
     examples: Examples,
+    /// Better than these, if there are word vectors.
+    meanings: Option<Meanings>,
     /// What the operator recorded, by its text.
     clips: BTreeMap<String, Clip>,
 }
@@ -206,6 +210,7 @@ impl Flow {
             zone,
             intents,
             examples,
+            meanings: None,
             clips,
         })
     }
@@ -228,6 +233,11 @@ impl Flow {
         if mistakes.is_empty() { Ok(self) } else { Err(FlowError(mistakes)) }
     }
 
+    /// The same, but it understands by these what callers say.
+    pub fn with_word_vectors(self, vectors: Arc<WordVectors>) -> Flow {
+        Flow { meanings: Some(Meanings::new(vectors, self.examples.iter())), ..self }
+    }
+
     /// The recording of a text, 8 kHz, if the operator made one.
     pub(super) fn clip(&self, text: &str) -> Option<Arc<[f32]>> {
         self.clips.get(text).and_then(|clip| clip.samples.clone())
@@ -240,7 +250,10 @@ impl Flow {
 
     /// The intent of the nearest example, if one is near enough.
     pub(super) fn nearest(&self, words: &[String]) -> Option<usize> {
-        self.examples.nearest(words)
+        match &self.meanings {
+            Some(meanings) => meanings.nearest(words),
+            None => self.examples.nearest(words),
+        }
     }
 }
 

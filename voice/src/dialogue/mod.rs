@@ -8,6 +8,7 @@
 //! slot; what it has to have confirmed is said back, and done after a yes.
 
 mod flow;
+mod meaning;
 mod nearest;
 mod slots;
 

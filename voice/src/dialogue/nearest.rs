@@ -1,4 +1,5 @@
-//! Which intent does a sentence mean most? Two measures, by the examples of each.
+//! Which intent does a sentence mean most? Without word vectors ([`meaning`](super::meaning)): two measures, by the examples of
+//! each.
 //!
 //! *Similarity* to the nearest example: words, pairs of words, and groups of three letters, which forgive an ending or a
 //! misheard letter. *Coverage*: how much of what the caller said the intent's examples have at all, wherever it stands; words
@@ -43,6 +44,8 @@ pub fn contains(words: &[String], phrase: &[String]) -> bool {
 /// Example sentences, each of an intent.
 #[derive(Clone, Debug, Default)]
 pub struct Examples {
+    texts: Vec<(usize, Vec<String>)>,
+    /// Those of the texts, in their order.
     vectors: Vec<(usize, Vector)>,
     /// In how many examples a feature is.
     counts: HashMap<String, f32>,
@@ -63,12 +66,17 @@ impl Examples {
             }
         }
         all.vectors = texts.iter().map(|(intent, words)| (*intent, all.vector(words, texts.len()))).collect();
-        all
+        Examples { texts, ..all }
+    }
+
+    /// The words of each, with its intent.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &[String])> {
+        self.texts.iter().map(|(intent, words)| (*intent, words.as_slice()))
     }
 
     /// The intent that is meant, if one is clearly.
     pub fn nearest(&self, words: &[String]) -> Option<usize> {
-        if telling(words).all(|word| NOT_UNDERSTOOD.contains(&word)) {
+        if says_nothing(words) {
             return None;
         }
         let vector = self.vector(words, self.vectors.len());
@@ -123,6 +131,11 @@ impl Examples {
         }
         vector
     }
+}
+
+/// Whether no wish can be in these words, whatever they are near to.
+pub fn says_nothing(words: &[String]) -> bool {
+    telling(words).all(|word| NOT_UNDERSTOOD.contains(&word))
 }
 
 /// The words that are not in every other sentence, numbers as one.

@@ -27,6 +27,9 @@ pub struct Package {
     pub licence: &'static str,
     /// What it is for.
     pub stage: &'static str,
+    /// What pip has to be told where the package was built for one version of Python: we take only data out of it, so that
+    /// this machine's is of no account.
+    built_for: &'static [&'static str],
     pub files: &'static [File],
 }
 
@@ -64,7 +67,7 @@ impl Package {
     }
 }
 
-/// All that the embedded model needs, with the smaller recogniser.
+/// All that the embedded model needs to start, with the smaller recogniser.
 pub const PACKAGES: &[Package] = &[
     Package {
         name: "moonshine-voice",
@@ -74,6 +77,7 @@ pub const PACKAGES: &[Package] = &[
         sha256: "6461c8097ed78d054c46b4c821143008a07b5fa1f4169674493ccfa06c1407db",
         licence: "MIT",
         stage: "recognition (Moonshine tiny, English), and ONNX Runtime",
+        built_for: &[],
         files: &[
             File {
                 member: "moonshine_voice.libs/libonnxruntime-13ab8084.so.1",
@@ -114,6 +118,7 @@ pub const PACKAGES: &[Package] = &[
         sha256: "7b7f5436cfcb02fae583a05b512ea96467fd449fe54cb49a5e4f06c51a1e43b8",
         licence: "MIT",
         stage: "speech detection (Silero)",
+        built_for: &[],
         files: &[
             File {
                 member: "silero_vad/data/silero_vad.onnx",
@@ -136,6 +141,7 @@ pub const PACKAGES: &[Package] = &[
         sha256: "49f2abbbe451c988e7448b5afa08c8a56410535ebb855c0e7d174275df5ca1f3",
         licence: "Apache-2.0",
         stage: "synthesis (Hibari), and how words are pronounced",
+        built_for: &[],
         files: &[
             File {
                 member: "hibari/assets/hibari.onnx",
@@ -195,6 +201,38 @@ pub const PACKAGES: &[Package] = &[
     },
 ];
 
+/// What understands other words for the same. It is fetched with the others; whoever has those and not this is served by
+/// letters and words alone.
+pub const WORD_VECTORS: &Package = &Package {
+    name: "wordllama",
+    version: "0.4.0.post1",
+    size: 19_155_170,
+    sha256: "42c2c88907ace0b0681ac6f9092d6a300a6409a5d2d61071a3fb5e7159370c97",
+    licence: "MIT",
+    stage: "understanding (WordLlama, English)",
+    built_for: &["--python-version=3.11", "--implementation=cp", "--abi=cp311", "--platform=manylinux2014_x86_64"],
+    files: &[
+        File {
+            member: "wordllama/weights/l2_supercat_256.safetensors",
+            path: "wordllama/vectors.safetensors",
+            size: 16_384_096,
+            sha256: "64b47a2dc493cb8e85944076601189739852d7b64e0e1eedcb1937a251cd9fd5",
+        },
+        File {
+            member: "wordllama/tokenizers/l2_supercat_tokenizer_config.json",
+            path: "wordllama/tokenizer.json",
+            size: 1_842_796,
+            sha256: "93248f2a9ec36c7b35f700a033d5f36228aae48db61aee31007fa49062cdeb68",
+        },
+        File {
+            member: "wordllama-0.4.0.post1.dist-info/licenses/LICENSE",
+            path: "wordllama/LICENSE",
+            size: 1_067,
+            sha256: "a1e482c45bfab76056845e542ad4c95acfc4f38dd63be1c5b663c16065529fc8",
+        },
+    ],
+};
+
 /// The better recogniser, for those who want it.
 pub const BASE: &Package = &Package {
     name: "moonshine-cpp",
@@ -203,6 +241,7 @@ pub const BASE: &Package = &Package {
     sha256: "f7afc662bdd3ef98815ee3b940438b456e77d5a77cea5396ed9c572785412ebd",
     licence: "MIT",
     stage: "better recognition (Moonshine base, English)",
+    built_for: &[],
     files: &[
         File {
             member: "moonshine_cpp-0.1.4.data/purelib/moonshine_cpp/models/base-en/encoder_model.ort",
@@ -239,6 +278,7 @@ pub const TURN_END: &Package = &Package {
     sha256: "0352f504b44e78bdf524e45af4bc759601c835b9b7dc195efe5e03384b974a44",
     licence: "BSD-2-Clause",
     stage: "end of turn (Smart Turn v3.2)",
+    built_for: &[],
     files: &[
         File {
             member: "pipecat/audio/turn/smart_turn/data/smart-turn-v3.2-cpu.onnx",
@@ -277,9 +317,24 @@ pub enum State {
     Unreadable(String),
 }
 
-/// Whether all that is needed is there, each file in its size. Fast: it reads none of them.
+/// What is fetched without being asked for.
+pub fn by_default() -> impl Iterator<Item = &'static Package> {
+    PACKAGES.iter().chain([WORD_VECTORS])
+}
+
+/// All that there are.
+pub fn packages() -> impl Iterator<Item = &'static Package> {
+    by_default().chain(EXTRAS)
+}
+
+/// Whether all that is needed to start is there, each file in its size. Fast: it reads none of them.
 pub fn are_here(folder: &Path) -> bool {
     PACKAGES.iter().all(|package| package.is_here(folder))
+}
+
+/// The same of all that is fetched by default.
+pub fn are_complete(folder: &Path) -> bool {
+    by_default().all(|package| package.is_here(folder))
 }
 
 /// Every file that should be there, with how it stands by its hash. Reads all of them.
@@ -287,7 +342,7 @@ pub fn verify(folder: &Path) -> Vec<(&'static File, State)> {
     wanted(folder, &[]).flat_map(|package| package.files).map(|file| (file, state(folder, file))).collect()
 }
 
-/// Every file of those packages that are needed.
+/// Every file of those packages that are needed to start.
 pub fn files() -> impl Iterator<Item = &'static File> {
     PACKAGES.iter().flat_map(|package| package.files)
 }
@@ -295,7 +350,7 @@ pub fn files() -> impl Iterator<Item = &'static File> {
 /// The packages that should be there when these of the [`EXTRAS`] are asked for. What was fetched once goes on being
 /// wanted.
 fn wanted(folder: &Path, extras: &[&Package]) -> impl Iterator<Item = &'static Package> {
-    PACKAGES.iter().chain(EXTRAS.into_iter().filter(|extra| extras.contains(extra) || extra.was_wanted(folder)))
+    by_default().chain(EXTRAS.into_iter().filter(|extra| extras.contains(extra) || extra.was_wanted(folder)))
 }
 
 fn state(folder: &Path, file: &File) -> State {
@@ -327,7 +382,6 @@ mod tests {
 
     #[test]
     fn the_list_can_be_meant() {
-        let packages = || PACKAGES.iter().chain(EXTRAS);
         let files = || packages().flat_map(|package| package.files);
         for hash in packages().map(|package| package.sha256).chain(files().map(|file| file.sha256)) {
             assert!(hash.len() == 64 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')), "{hash}");
@@ -342,8 +396,11 @@ mod tests {
     fn what_is_missing_or_something_else_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let found = verify(folder.path());
-        assert!(found.len() == files().count() && found.iter().all(|(_, state)| *state == State::Missing));
-        assert!(!are_here(folder.path()));
+        assert!(
+            found.len() == by_default().flat_map(|package| package.files).count()
+                && found.iter().all(|(_, state)| *state == State::Missing)
+        );
+        assert!(!are_here(folder.path()) && !are_complete(folder.path()));
         let file = files().find(|file| file.path == "hibari/vocab.json").unwrap();
         std::fs::create_dir(folder.path().join("hibari")).unwrap();
         std::fs::write(folder.path().join(file.path), "abc").unwrap();

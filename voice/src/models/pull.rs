@@ -213,7 +213,7 @@ impl Fetch for Pip {
         let line = format!("{}=={} --hash=sha256:{}\n", package.name, package.version, package.sha256);
         std::fs::write(&requirements, line).map_err(io_error(&requirements))?;
         let said = downloads.join("pip.log");
-        let mut child = start(downloads, &requirements, &said)?;
+        let mut child = start(package, downloads, &requirements, &said)?;
         let started = Instant::now();
         let ended = loop {
             if let Some(status) = child.try_wait().map_err(io_error(downloads))? {
@@ -244,7 +244,7 @@ impl Fetch for Pip {
 }
 
 /// Starts whichever of pip's names is there.
-fn start(downloads: &Path, requirements: &Path, said: &Path) -> Result<Child, PullError> {
+fn start(package: &Package, downloads: &Path, requirements: &Path, said: &Path) -> Result<Child, PullError> {
     for (program, first) in [("pip3", None), ("pip", None), ("python3", Some(["-m", "pip"]))] {
         let log = std::fs::File::create(said).map_err(io_error(said))?;
         let mut command = Command::new(program);
@@ -254,7 +254,8 @@ fn start(downloads: &Path, requirements: &Path, said: &Path) -> Result<Child, Pu
             .args(["--no-cache-dir", "--require-hashes", "--dest"])
             .arg(downloads)
             .arg("--requirement")
-            .arg(requirements);
+            .arg(requirements)
+            .args(package.built_for);
         // Where it downloads to before it moves: there we see how far it is, and leave nothing elsewhere.
         command.env("TMPDIR", downloads).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         match command.spawn() {
@@ -306,7 +307,16 @@ mod tests {
 
     fn package(sha256: &'static str) -> Package {
         const FILES: &[File] = &[FILE];
-        Package { name: "some-weights", version: "1", size: 0, sha256, licence: "MIT", stage: "a test", files: FILES }
+        Package {
+            name: "some-weights",
+            version: "1",
+            size: 0,
+            sha256,
+            licence: "MIT",
+            stage: "a test",
+            built_for: &[],
+            files: FILES,
+        }
     }
 
     fn wheel(folder: &Path, content: &[u8]) -> PathBuf {

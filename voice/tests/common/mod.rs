@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "not every test uses all of it")]
 
 pub mod sounds;
+pub mod understanding;
 
 use std::path::PathBuf;
 

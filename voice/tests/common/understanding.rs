@@ -1,0 +1,153 @@
+//! What flows are asked in `data/`, and how often they understand it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use voice::dialogue::{Dialogue, Flow, Reply};
+
+/// What is said to a flow, and the intent that is meant by it, if one is.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub intent: Option<String>,
+    pub text: String,
+}
+
+impl Asked {
+    pub fn of(intent: &str, text: &str) -> Self {
+        Asked { intent: Some(intent.to_owned()).filter(|intent| intent != "none"), text: text.to_owned() }
+    }
+}
+
+/// A flow with what it is asked.
+pub struct Set {
+    pub name: &'static str,
+    pub flow: &'static str,
+    pub asked: Vec<Asked>,
+}
+
+const PARAPHRASES: &str = include_str!("../data/paraphrases.toml");
+
+/// Five flows: name, itself, other words for its intents.
+const FLOWS: [(&str, &str, &str); 5] = [
+    (
+        "tuning_clinic",
+        include_str!("../data/understanding/tuning_clinic.toml"),
+        include_str!("../data/understanding/tuning_clinic.txt"),
+    ),
+    (
+        "tuning_garage",
+        include_str!("../data/understanding/tuning_garage.toml"),
+        include_str!("../data/understanding/tuning_garage.txt"),
+    ),
+    (
+        "tuning_hotel",
+        include_str!("../data/understanding/tuning_hotel.toml"),
+        include_str!("../data/understanding/tuning_hotel.txt"),
+    ),
+    (
+        "tuning_bank",
+        include_str!("../data/understanding/tuning_bank.toml"),
+        include_str!("../data/understanding/tuning_bank.txt"),
+    ),
+    (
+        "tuning_library",
+        include_str!("../data/understanding/tuning_library.toml"),
+        include_str!("../data/understanding/tuning_library.txt"),
+    ),
+];
+
+/// Lines of `intent: text`.
+fn meant(lines: &str) -> Vec<Asked> {
+    lines.lines().map(|line| line.split_once(": ").unwrap()).map(|(intent, text)| Asked::of(intent, text)).collect()
+}
+
+/// What the matching may be tuned by.
+pub fn tuning() -> Vec<Set> {
+    let none = || include_str!("../data/understanding/tuning_none.txt").lines().map(|line| Asked::of("none", line));
+    let flows =
+        FLOWS.map(|(name, flow, lines)| Set { name, flow, asked: meant(lines).into_iter().chain(none()).collect() });
+    let paraphrases = meant(include_str!("../data/paraphrases_tuning.txt"));
+    flows.into_iter().chain([Set { name: "paraphrases", flow: PARAPHRASES, asked: paraphrases }]).collect()
+}
+
+/// What it may not be tuned by. Of the recorded paraphrases only what is none of their flow's intents: the rest is recordings.
+pub fn held_out() -> Vec<Set> {
+    // What is none of the other flows' intents may be one of an airline's or a theatre's.
+    let is_meant = |name: &str, text: &str| match name {
+        "heldout_airline" => text.contains("suitcase"),
+        "heldout_theatre" => text.contains("opera") || text.contains("glasses"),
+        _ => false,
+    };
+    let none = |name: &'static str| {
+        let lines = include_str!("../data/understanding/heldout_none.txt").lines();
+        lines.filter(move |line| !is_meant(name, line)).map(|line| Asked::of("none", line))
+    };
+    let near = |name: &str| {
+        let lines = include_str!("../data/understanding/heldout_near_misses.txt").lines();
+        let named = lines.map(|line| line.split_once(": ").unwrap()).filter(|(flow, _)| *flow == name);
+        named.map(|(_, text)| Asked::of("none", text)).collect::<Vec<_>>()
+    };
+    let set = |name: &'static str, flow, asked: Vec<Asked>| Set {
+        name,
+        flow,
+        asked: asked.into_iter().chain(none(name)).chain(near(name)).collect(),
+    };
+    let flows = FLOWS.map(|(name, flow, _)| set(name, flow, Vec::new()));
+    let others = [
+        set("paraphrases", PARAPHRASES, meant(include_str!("../data/paraphrases_heldout.txt"))),
+        set("recorded_paraphrases", include_str!("../data/recorded_paraphrases.toml"), Vec::new()),
+        set(
+            "heldout_airline",
+            include_str!("../data/understanding/heldout_airline.toml"),
+            meant(include_str!("../data/understanding/heldout_airline.txt")),
+        ),
+        set(
+            "heldout_theatre",
+            include_str!("../data/understanding/heldout_theatre.toml"),
+            meant(include_str!("../data/understanding/heldout_theatre.txt")),
+        ),
+    ];
+    flows.into_iter().chain(others).collect()
+}
+
+/// How often a flow understands: what was said, and what was taken for it.
+pub struct Understanding {
+    flow: Arc<Flow>,
+    counts: [usize; 5],
+}
+
+impl Understanding {
+    pub fn by(flow: &Arc<Flow>) -> Self {
+        Understanding { flow: flow.clone(), counts: [0; 5] }
+    }
+
+    /// What the flow answers, if it is not what it should.
+    pub fn misses(&mut self, asked: &Asked) -> Option<String> {
+        let answered = |text: &str| match Dialogue::new(self.flow.clone(), Timestamp::UNIX_EPOCH).reply(text, &[]) {
+            Reply::Say(answer) => answer,
+            Reply::Call { name, .. } => name,
+        };
+        let answer = answered(&asked.text);
+        let again = answer == answered("");
+        let column = match &asked.intent {
+            Some(intent) if answer == *intent => 0,
+            Some(_) => 1 + usize::from(!again),
+            None => 3 + usize::from(!again),
+        };
+        self.counts[column] += 1;
+        (!matches!(column, 0 | 3)).then_some(answer)
+    }
+
+    /// Understood, asked again, taken for something else; where no intent is meant, asked again and answered.
+    pub fn counts(&self) -> [usize; 5] {
+        self.counts
+    }
+
+    pub fn print(&self, name: &str) {
+        let [right, again, wrong, quiet, invented] = self.counts;
+        println!(
+            "{name}: {right} understood, {again} asked again, {wrong} taken for something else; no intent meant: {quiet} \
+             asked again, {invented} answered"
+        );
+    }
+}
