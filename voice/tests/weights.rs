@@ -47,13 +47,7 @@ fn the_better_recogniser_is_used_when_it_is_here() {
     if common::weights("the_better_recogniser_is_used_when_it_is_here").is_none() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let whole = std::path::absolute(common::folder()).unwrap();
-    for file in models::files() {
-        let path = folder.path().join(file.path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::os::unix::fs::symlink(whole.join(file.path), path).unwrap();
-    }
+    let folder = common::needed_only();
     let weights = Weights::open(folder.path()).unwrap();
     assert_eq!(weights.recogniser_size(), Size::Tiny);
     assert!(weights.turn_end().unwrap().is_none());
