@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::agent::{Agent, Chat, Provider};
+use crate::check::Finding;
 use crate::config::{Config, OpenAi, Recogniser, Secret, Vad, secret};
 
 /// Threads for recognition and speech. A turn takes one of them some 200 ms, so that two are enough for a dozen callers, and
@@ -27,9 +28,8 @@ use crate::config::{Config, OpenAi, Recogniser, Secret, Vad, secret};
 const WORKERS: usize = 2;
 
 /// What is said where [`wants_turn_end`], and what to do about it.
-pub(crate) const SILENCE_ONLY: &str =
-    "silence alone ends a turn, since the weights for vad = \"semantic\" are not here";
-pub(crate) const PULL_TURN_END: &str = "patchcord models pull --turn-end";
+const SILENCE_ONLY: &str = "silence alone ends a turn, since the weights for vad = \"semantic\" are not here";
+const PULL_TURN_END: &str = "patchcord models pull --turn-end";
 
 /// Calls at once with the embedded model: each takes some 0.08 of a core.
 pub const SESSIONS_MAX: usize = 8;
@@ -311,24 +311,43 @@ pub(crate) fn folder_of(config: &Config) -> PathBuf {
     config.voice_models.clone().unwrap_or_else(|| config.data.join(FOLDER))
 }
 
-/// Whether an agent's flow can be read and the weights are here; what was found.
-///
-/// # Errors
-/// If not.
-pub(crate) fn examine(config: &Config, agent: &Agent) -> Result<String> {
-    agent.model.flow.as_deref().map(read_flow).transpose()?;
-    let folder = folder_of(config);
+/// Whether an agent's flow can be read, and what the configuration wants of the weights is here.
+pub(crate) fn finding(config: &Config, agent: &Agent) -> Finding {
+    let name = format!("embedded for {}", agent.name);
+    if let Err(error) = agent.model.flow.as_deref().map(read_flow).transpose() {
+        return Finding::fail("model", format!("{name}: {error:#}"), "mend the flow that it names");
+    }
+    let run = format!("run `{}`", pull_command(config));
     if let Some(missing) = missing(config) {
-        anyhow::bail!("{} is missing", missing.display());
+        return Finding::fail("model", format!("{name}: {} is missing", missing.display()), run);
     }
+    let folder = folder_of(config);
     if config.recogniser == Recogniser::Base && !BASE.is_here(&folder) {
-        anyhow::bail!("recogniser is \"base\", and that is not here: `patchcord models pull --recogniser base`");
+        let what =
+            format!("{name}: recogniser = \"base\" and its weights are not in {}: nothing starts", folder.display());
+        return Finding::fail("model", what, format!("{run}, or set recogniser = \"tiny\""));
     }
-    Ok(format!("its weights are in {}", folder.display()))
+    let what = format!("{name}: its weights are in {}", folder.display());
+    if wants_turn_end(config, agent) {
+        return Finding::warn("model", format!("{what}; {SILENCE_ONLY}"), run);
+    }
+    Finding::ok("model", what)
+}
+
+/// What fetches all that this configuration wants, and is not here.
+fn pull_command(config: &Config) -> String {
+    let mut command = "patchcord models pull".to_owned();
+    if config.recogniser == Recogniser::Base {
+        command += " --recogniser base";
+    }
+    if config.agents.iter().any(|agent| agent.model.provider == Provider::Local && wants_turn_end(config, agent)) {
+        command += " --turn-end";
+    }
+    command
 }
 
 /// Whether an agent's turns are to end by how they sound, and what tells that is not here: silence alone ends them then.
-pub(crate) fn wants_turn_end(config: &Config, agent: &Agent) -> bool {
+fn wants_turn_end(config: &Config, agent: &Agent) -> bool {
     agent.audio.vad == Vad::Semantic && !TURN_END.is_here(&folder_of(config))
 }
 
