@@ -21,18 +21,20 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::agent::{Agent, Chat, Provider};
+use crate::check::Finding;
 use crate::config::{Config, OpenAi, Recogniser, Secret, Vad, secret};
 
 /// Threads for recognition and speech. A turn takes one of them some 200 ms, so that two are enough for a dozen callers, and
 /// leave a machine with two cores to its calls.
 const WORKERS: usize = 2;
 
-const PULL: &str = "patchcord models pull";
-const PULL_TURN_END: &str = "patchcord models pull --turn-end";
-
-/// What is said of a flow without word vectors.
+/// What is said where something is done worse since its weights are not here ([`lacking`]).
 const LETTERS_ONLY: &str =
     "of other words for what is in the flow few are understood, since the word vectors are not here";
+const SILENCE_ONLY: &str = "silence alone ends a turn, since the weights for vad = \"semantic\" are not here";
+
+const PULL: &str = "patchcord models pull";
+const PULL_TURN_END: &str = "patchcord models pull --turn-end";
 
 /// Calls at once with the embedded model: each takes some 0.08 of a core.
 pub const SESSIONS_MAX: usize = 8;
@@ -336,30 +338,51 @@ pub(crate) fn folder_of(config: &Config) -> PathBuf {
     config.voice_models.clone().unwrap_or_else(|| config.data.join(FOLDER))
 }
 
-/// Whether an agent's flow can be read and the weights are here; what was found.
-///
-/// # Errors
-/// If not.
-pub(crate) fn examine(config: &Config, agent: &Agent) -> Result<String> {
-    agent.model.flow.as_deref().map(read_flow).transpose()?;
-    let folder = folder_of(config);
+/// Whether an agent's flow can be read, and what the configuration wants of the weights is here.
+pub(crate) fn finding(config: &Config, agent: &Agent) -> Finding {
+    let name = format!("embedded for {}", agent.name);
+    if let Err(error) = agent.model.flow.as_deref().map(read_flow).transpose() {
+        return Finding::fail("model", format!("{name}: {error:#}"), "mend the flow that it names");
+    }
+    let run = format!("run `{}`", pull_command(config));
     if let Some(missing) = missing(config) {
-        anyhow::bail!("{} is missing", missing.display());
+        return Finding::fail("model", format!("{name}: {} is missing", missing.display()), run);
     }
+    let folder = folder_of(config);
     if config.recogniser == Recogniser::Base && !BASE.is_here(&folder) {
-        anyhow::bail!("recogniser is \"base\", and that is not here: `patchcord models pull --recogniser base`");
+        let what =
+            format!("{name}: recogniser = \"base\" and its weights are not in {}: nothing starts", folder.display());
+        return Finding::fail("model", what, format!("{run}, or set recogniser = \"tiny\""));
     }
-    Ok(format!("its weights are in {}", folder.display()))
+    let what = format!("{name}: its weights are in {}", folder.display());
+    match lacking(config, agent).as_slice() {
+        [] => Finding::ok("model", what),
+        lacking => Finding::warn("model", format!("{what}; {}", lacking.join("; ")), run),
+    }
 }
 
-/// What an agent does worse since weights are not here that it can do without, and what fetches them.
-pub(crate) fn lacking(config: &Config, agent: &Agent) -> Vec<(&'static str, &'static str)> {
-    const SILENCE_ONLY: &str = "silence alone ends a turn, since the weights for vad = \"semantic\" are not here";
-    let folder = folder_of(config);
-    let letters_only = agent.model.chat.url.is_none() && !WORD_VECTORS.is_here(&folder);
-    let silence_only = agent.audio.vad == Vad::Semantic && !TURN_END.is_here(&folder);
-    let all = [(letters_only, LETTERS_ONLY, PULL), (silence_only, SILENCE_ONLY, PULL_TURN_END)];
-    all.into_iter().filter(|(lacks, ..)| *lacks).map(|(_, what, pull)| (what, pull)).collect()
+/// What fetches all that this configuration wants, and is not here.
+fn pull_command(config: &Config) -> String {
+    let mut command = PULL.to_owned();
+    if config.recogniser == Recogniser::Base {
+        command += " --recogniser base";
+    }
+    if config.agents.iter().any(|agent| agent.model.provider == Provider::Local && wants_turn_end(config, agent)) {
+        command += " --turn-end";
+    }
+    command
+}
+
+/// What an agent does worse since weights are not here that it can do without.
+fn lacking(config: &Config, agent: &Agent) -> Vec<&'static str> {
+    let letters_only = agent.model.chat.url.is_none() && !WORD_VECTORS.is_here(&folder_of(config));
+    let all = [(letters_only, LETTERS_ONLY), (wants_turn_end(config, agent), SILENCE_ONLY)];
+    all.into_iter().filter(|(lacks, _)| *lacks).map(|(_, what)| what).collect()
+}
+
+/// Whether an agent's turns are to end by how they sound, and what tells that is not here: silence alone ends them then.
+fn wants_turn_end(config: &Config, agent: &Agent) -> bool {
+    agent.audio.vad == Vad::Semantic && !TURN_END.is_here(&folder_of(config))
 }
 
 /// Asks an agent's chat server, if it has one, as a call would, and takes the first words for an answer. How long that took.
@@ -439,8 +462,8 @@ impl Local {
             Err(error) => return Err(error.into()),
         };
         for agent in agents.iter().filter(|_| weights.is_some()) {
-            for (what, pull) in lacking(config, agent) {
-                tracing::warn!(agent = agent.name, "{what}; run `{pull}`");
+            for what in lacking(config, agent) {
+                tracing::warn!(agent = agent.name, "{what}; run `{}`", pull_command(config));
             }
         }
         let is_menu = |model: &Model| matches!(model, Model::Flow(flow) if flow.is_menu());

@@ -324,30 +324,73 @@ async fn o3_agents_that_differ_are_told_apart() {
     assert!(audio.contains("; b: simple_mode=true") && audio.contains("vad=semantic vad_eagerness=medium"), "{audio}");
 }
 
-/// Files of the right names are enough for the doctor: what is in them, `patchcord models verify` tells.
+/// Files of the right names and sizes are enough for the doctor: what is in them, `patchcord models verify` tells.
+#[cfg(feature = "voice")]
+fn make<'f>(weights: &std::path::Path, files: impl IntoIterator<Item = &'f voice::models::File>) {
+    for file in files {
+        let path = weights.join(file.path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::File::create(path).unwrap().set_len(file.size).unwrap();
+    }
+}
+
 #[cfg(feature = "voice")]
 #[tokio::test]
 async fn o6_weights_that_it_can_do_without() {
     let mut world = World::good().await;
     let weights = world.folder.path().join("weights");
-    let create = |file: &voice::models::File| {
-        let path = weights.join(file.path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::File::create(path).unwrap().set_len(file.size).unwrap();
-    };
-    voice::models::files().for_each(create);
+    make(&weights, voice::models::files());
     world.set("PATCHCORD_VOICE_MODELS", weights.to_str().unwrap());
     let text = "[defaults]\nvad = \"semantic\"\nmodel = { provider = \"local\" }";
     let report = world.check(text).await;
     assert_only(&report, "model", Level::Warn, "silence alone ends a turn");
     assert_only(&report, "model", Level::Warn, "few are understood");
-    voice::models::TURN_END.files.iter().for_each(create);
+    assert_eq!(about(&report, "model")[0].advice.as_deref(), Some("run `patchcord models pull --turn-end`"));
+    make(&weights, voice::models::TURN_END.files);
     let report = world.check(text).await;
     assert_only(&report, "model", Level::Warn, "few are understood");
     assert!(!format!("{:?}", about(&report, "model")).contains("silence alone"), "{:#?}", report.findings);
-    voice::models::WORD_VECTORS.files.iter().for_each(create);
+    make(&weights, voice::models::WORD_VECTORS.files);
     let report = world.check(text).await;
     assert!(about(&report, "model").iter().all(|finding| finding.level == Level::Ok), "{:#?}", report.findings);
+}
+
+/// What is said of missing weights is what to run for all that is configured, in one command; also with `--offline`.
+#[cfg(feature = "voice")]
+#[tokio::test]
+async fn o6_weights_that_are_not_here() {
+    let mut world = World::good().await;
+    let weights = world.folder.path().join("weights");
+    world.set("PATCHCORD_VOICE_MODELS", weights.to_str().unwrap());
+    let check = async |text: &str, level: Level, words: &str, advice: Option<&str>| {
+        for offline in [false, true] {
+            let args = Args { config: Some(world.file(text)), offline, ..Args::default() };
+            let report = world.doctor(args).await;
+            assert_only(&report, "model", level, words);
+            assert_eq!(about(&report, "model")[0].advice.as_deref(), advice);
+        }
+    };
+    let tiny = "[defaults]\nmodel = { provider = \"local\" }";
+    let base = format!("recogniser = \"base\"\n{tiny}");
+    let both = format!("{base}\nvad = \"semantic\"");
+    check(tiny, Level::Fail, "is missing", Some("run `patchcord models pull`")).await;
+    check(&base, Level::Fail, "is missing", Some("run `patchcord models pull --recogniser base`")).await;
+    let all = "run `patchcord models pull --recogniser base --turn-end`";
+    check(&both, Level::Fail, "is missing", Some(all)).await;
+    make(&weights, voice::models::files());
+    check(tiny, Level::Warn, "few are understood", Some("run `patchcord models pull`")).await;
+    make(&weights, voice::models::WORD_VECTORS.files);
+    check(tiny, Level::Ok, "its weights are in", None).await;
+    let lacks = "recogniser = \"base\" and its weights are not in";
+    let instead = ", or set recogniser = \"tiny\"";
+    let run = format!("run `patchcord models pull --recogniser base`{instead}");
+    check(&base, Level::Fail, lacks, Some(&run)).await;
+    check(&both, Level::Fail, lacks, Some(&format!("{all}{instead}"))).await;
+    make(&weights, voice::models::BASE.files);
+    check(&base, Level::Ok, "its weights are in", None).await;
+    check(&both, Level::Warn, "silence alone ends a turn", Some(all)).await;
+    make(&weights, voice::models::TURN_END.files);
+    check(&both, Level::Ok, "its weights are in", None).await;
 }
 
 /// The gate is only as good as what it does not let through: each call of the build, with a model that says nothing.

@@ -2,7 +2,7 @@
 //! programs that others wrote.
 #![allow(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -26,7 +26,7 @@ fn demo(model: &str, weights: &Path, out: &Path) -> Value {
 #[test]
 #[cfg(feature = "voice")]
 fn the_embedded_model_holds_the_call_too() {
-    let named = std::env::var_os("PATCHCORD_VOICE_MODELS").map(PathBuf::from);
+    let named = std::env::var_os("PATCHCORD_VOICE_MODELS").map(std::path::PathBuf::from);
     let weights = named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.voice-models"));
     if !voice::models::are_here(&weights) {
         assert!(std::env::var("CI").as_deref() != Ok("true"), "there are no weights in {}", weights.display());

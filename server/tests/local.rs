@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use call::EndReason;
+use call::trace::{Event, Trace};
+use call::{CallTime, CarrierInput, EndReason, Input, ModelInput};
 use patchcord::Server;
 use patchcord::agent::Provider;
-use patchcord::config::{Config, Secret};
-use sim::carrier::stream::CallerStep;
+use patchcord::config::{Config, Secret, Vad};
+use sim::carrier::stream::{CallerStep, StreamReport};
 use sim::carrier::twilio::{CallOptions, FakeTwilio, Settings};
 use tokio::net::TcpListener;
 use voice::Weights;
@@ -162,7 +163,9 @@ const FLOW: &str = r#"
     answer = "We are open from nine to five, on every day of the week. On holidays we open at ten. Please bring your key."
 "#;
 
-/// As many local calls as there may be: none lies more than the lead ahead, none breaks off in the middle of an answer.
+/// As many local calls as there may be: none lies more than the lead ahead, none breaks off in the middle of an answer. How
+/// far ahead is told by each call's own clock, as A3 promises it: a carrier that begins to play a little later than a frame
+/// was sent has so much more of it lying there, and no sender can know.
 ///
 /// ```sh
 /// cargo test -p patchcord --test local -- --ignored
@@ -192,6 +195,19 @@ async fn eight_calls_at_once_are_paced_as_one_is() {
     }))
     .await;
     calls.wait_for_finished(reports.len() as u64).await;
+    let folders = std::fs::read_dir(data.path().join("calls")).unwrap();
+    let traces = folders.map(|folder| std::fs::read_to_string(folder.unwrap().path().join("call.trace")).unwrap());
+    let sent: Vec<Sent> = traces.map(|trace| Sent::of(&Trace::read(&trace).unwrap())).collect();
+    let ahead: Vec<Duration> = sent.iter().map(|sent| sent.most_ahead).collect();
+    let lay: Vec<Duration> = reports.iter().map(|report| report.streams[0].most_buffered).collect();
+    println!("ahead by the calls' clocks {ahead:?}, by the carrier's {lay:?}");
+    assert!(ahead.iter().all(|ahead| *ahead <= lead), "{ahead:?} were sent ahead");
+    // The traces are of these calls, and tell of everything.
+    let mut traced: Vec<u64> = sent.iter().map(|sent| sent.bytes).collect();
+    let mut received: Vec<u64> = reports.iter().map(|report| report.streams[0].received.audio_bytes).collect();
+    traced.sort_unstable();
+    received.sort_unstable();
+    assert_eq!(traced, received);
     for report in &reports {
         let stream = &report.streams[0];
         assert!(
@@ -200,9 +216,206 @@ async fn eight_calls_at_once_are_paced_as_one_is() {
             report.problems,
             stream.violations
         );
-        assert!(stream.most_buffered <= lead, "{:?} lay unplayed", stream.most_buffered);
         // One answer, without a hole in it.
         assert_eq!(stream.audible.len(), 1, "{:?}", stream.audible);
         assert!(stream.audible[0].end - stream.audible[0].start > Duration::from_secs(4), "{:?}", stream.audible);
     }
+}
+
+/// What a call sent to the carrier, by its trace.
+#[derive(Default)]
+struct Sent {
+    bytes: u64,
+    /// The most that was sent and could not have been played yet, if each frame is played as soon as it was sent and those
+    /// before it were played.
+    most_ahead: Duration,
+}
+
+impl Sent {
+    fn of(trace: &Trace) -> Sent {
+        let mut sent = Sent::default();
+        let mut played_until = CallTime::ZERO;
+        for (now, event) in &trace.events {
+            let Event::Output(output) = event else { continue };
+            if output == "clear" {
+                played_until = *now;
+            }
+            let Some(audio) = output.strip_prefix("audio ") else { continue };
+            let (span, pad) = audio.split_once(" pad ").unwrap_or((audio, "0"));
+            let (_, len) = span.split_once('+').unwrap();
+            let bytes = len.parse::<u64>().unwrap() + pad.parse::<u64>().unwrap();
+            sent.bytes += bytes;
+            played_until = played_until.max(*now) + Duration::from_micros(125 * bytes);
+            sent.most_ahead = sent.most_ahead.max(played_until.since(*now));
+        }
+        sent
+    }
+}
+
+/// Each answer is another, as long as what was said, and nothing of it was said before.
+const ECHO: &str = r#"
+    [[intent]]
+    name = "begin"
+    key = "1"
+    answer = "Go on."
+    next = "note"
+
+    [[intent]]
+    name = "note"
+    slots = { said = "text" }
+    answer = "I have noted {said}"
+    next = "note"
+"#;
+
+/// Turns of one call: a call of them is over within two minutes.
+const TURNS: usize = 13;
+
+/// What is heard: 16 bits, -36 dBFS.
+const LOUD: u16 = 500;
+
+/// How long callers wait in whole calls: from their last loud sample to the agent's first, both where the carrier has them.
+/// Callers are recorded prompts without an inner pause (`PATCHCORD_PROMPTS`, as in `voice/tests/measure.rs`), `PATCHCORD_CALLS`
+/// at once, of piece `PATCHCORD_PIECE` of the prompts; `PATCHCORD_VAD=semantic` ends turns by how they sound. `PATCHCORD_WAITS`
+/// names a file: the turns are added to it, and the figures are of all in it.
+///
+/// ```sh
+/// cargo test -p patchcord --test local -- --ignored --nocapture voice_to_voice
+/// ```
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn voice_to_voice() {
+    let folder = weights("voice_to_voice").expect("it was asked for by name");
+    let number = |name: &str| std::env::var(name).map_or(0, |number| number.parse::<usize>().unwrap());
+    let (calls_at_once, piece) = (number("PATCHCORD_CALLS").max(1), number("PATCHCORD_PIECE"));
+    let semantic = std::env::var("PATCHCORD_VAD").is_ok_and(|vad| vad == "semantic");
+    let prompts = prompts_without_pauses();
+    let data = tempfile::tempdir().unwrap();
+    let flow = data.path().join("flow.toml");
+    std::fs::write(&flow, ECHO).unwrap();
+    let (carrier, server, base) = serve_with(data.path(), folder, |config| {
+        config.agents[0].model.flow = Some(flow);
+        if semantic {
+            config.agents[0].audio.vad = Vad::Semantic;
+        }
+    })
+    .await;
+    let calls = server.calls();
+    tokio::spawn(server.run(futures_util::stream::pending()));
+    let reports = futures_util::future::join_all((0..calls_at_once).map(|call| {
+        let lines = prompts.iter().cycle().skip((piece * calls_at_once + call) * TURNS).take(TURNS);
+        // Nobody speaks at the same moment as somebody else by design.
+        let mut caller =
+            vec![CallerStep::Pause(Duration::from_millis(1_500 + 370 * call as u64)), CallerStep::Press('1')];
+        for line in lines {
+            caller.push(CallerStep::AwaitAgentQuiet(Duration::from_millis(700)));
+            caller.push(CallerStep::Say(line.clone()));
+        }
+        caller.extend([CallerStep::AwaitAgentQuiet(Duration::from_millis(700)), CallerStep::HangUp]);
+        let options = CallOptions { limit: Duration::from_secs(118), ..CallOptions::default() };
+        let (carrier, base) = (&carrier, &base);
+        async move { carrier.call(base, &format!("+1500555{call:04}"), "+15005550006", caller, options).await }
+    }))
+    .await;
+    calls.wait_for_finished(reports.len() as u64).await;
+    let mut waits = Vec::new();
+    for folder in std::fs::read_dir(data.path().join("calls")).unwrap().map(|folder| folder.unwrap().path()) {
+        let record = std::fs::read_to_string(folder.join("call.json")).unwrap();
+        let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+        let trace = Trace::read(&std::fs::read_to_string(folder.join("call.trace")).unwrap()).unwrap();
+        let report = reports.iter().find(|report| report.call_sid == record["call_sid"]).unwrap();
+        waits.extend(waits_of(&report.streams[0], &trace));
+    }
+    let unanswered = reports.len() * TURNS - waits.len();
+    println!("{} turns of {} calls at once, {unanswered} without one answer of their own", waits.len(), reports.len());
+    if let Some(path) = std::env::var_os("PATCHCORD_WAITS") {
+        let mut kept = std::fs::read_to_string(&path).unwrap_or_default();
+        kept.extend(waits.iter().map(|[over, thought, sent, heard]| format!("{over} {thought} {sent} {heard}\n")));
+        std::fs::write(&path, &kept).unwrap();
+        let parts = |line: &str| line.split(' ').map(|part| part.parse().unwrap()).collect::<Vec<f64>>();
+        waits = kept.lines().map(|line| parts(line).try_into().unwrap()).collect();
+    }
+    let print = |name: &str, mut ms: Vec<f64>| {
+        ms.sort_by(f64::total_cmp);
+        let (half, most) = (ms[ms.len() / 2], ms[ms.len() * 9 / 10]);
+        println!(
+            "{name}: of {}, median {half:.0} ms, 90 of 100 within {most:.0} ms, longest {:.0} ms",
+            ms.len(),
+            ms[ms.len() - 1]
+        );
+    };
+    print("voice to voice", waits.iter().map(|parts| parts.iter().sum()).collect());
+    for (part, name) in ["until the turn was over", "until there was audio", "until it was sent", "until it was heard"]
+        .into_iter()
+        .enumerate()
+    {
+        print(name, waits.iter().map(|parts| parts[part]).collect());
+    }
+}
+
+/// Recordings of one to three and a half seconds, in none of which it is quiet for 0.3 s.
+fn prompts_without_pauses() -> Vec<Arc<[u8]>> {
+    let folder = PathBuf::from(std::env::var("PATCHCORD_PROMPTS").expect("PATCHCORD_PROMPTS names no folder"));
+    let names = include_str!("../../voice/tests/data/prompts.txt").lines().filter(|line| !line.starts_with('#'));
+    let prompts = names.map(|name| {
+        let path = folder.join(format!("usr/share/asterisk/sounds/en_US_f_Allison/{name}.wav"));
+        patchcord::demo::wav::read(&std::fs::read(path).unwrap()).unwrap()
+    });
+    let whole = prompts.filter_map(|prompt| {
+        let loud: Vec<usize> = (0..prompt.len()).filter(|&at| is_loud(prompt[at])).collect();
+        let (first, last) = (*loud.first()?, *loud.last()?);
+        let is_whole =
+            (8_000..28_000).contains(&(last - first)) && loud.windows(2).all(|pair| pair[1] - pair[0] < 2_400);
+        is_whole.then(|| prompt.into())
+    });
+    whole.collect()
+}
+
+fn is_loud(sample: u8) -> bool {
+    call::g711::decode(sample).unsigned_abs() > LOUD
+}
+
+/// Of each turn of a call that got one answer: how long, in milliseconds, from its last loud sample until the model told that
+/// it was over, from then until the model gave audio, until the first of that was sent, and until it was loud at the caller's.
+fn waits_of(stream: &StreamReport, trace: &Trace) -> Vec<[f64; 4]> {
+    let millis = |time: CallTime| time.as_micros() as f64 / 1_000.0;
+    // The stream's clock by the call's: the frame that was least late was not late.
+    let audio = trace.events.iter().filter_map(|(now, event)| match event {
+        Event::Input(Input::Carrier(CarrierInput::Audio { timestamp_ms, .. })) => {
+            Some(millis(*now) - (*timestamp_ms as f64 + 20.0))
+        }
+        _ => None,
+    });
+    let ahead = audio.fold(f64::INFINITY, f64::min);
+    let told = |is_it: fn(&Event) -> bool| -> Vec<f64> {
+        trace.events.iter().filter(|(_, event)| is_it(event)).map(|(now, _)| millis(*now) - ahead).collect()
+    };
+    let over = told(|event| matches!(event, Event::Input(Input::Model(_, ModelInput::SpeechStopped { .. }))));
+    let audio = told(|event| matches!(event, Event::Input(Input::Model(_, ModelInput::Audio { .. }))));
+    let sent = told(|event| matches!(event, Event::Output(output) if output.starts_with("audio ")));
+    let after = |times: &[f64], at: f64| times.iter().copied().find(|time| *time > at);
+    // Of the steps that were taken, every second from the fourth on is a line of the caller's.
+    let place = |time: Duration| ((time - stream.started_at).as_micros() / 125) as usize;
+    let ended = stream.ended_at.unwrap_or_default();
+    let steps: Vec<(usize, usize)> =
+        stream.steps.iter().map(|step| (place(step.began_at), place(step.ended_at.unwrap_or(ended)))).collect();
+    let mut waits = Vec::new();
+    for turn in 0..TURNS {
+        let (Some(&(began, until)), Some(&(_, answered))) = (steps.get(3 + 2 * turn), steps.get(4 + 2 * turn)) else {
+            break;
+        };
+        let line = &stream.said[began..(until + 160).min(stream.said.len())];
+        let Some(last) = line.iter().rposition(|&sample| is_loud(sample)) else { continue };
+        let last = began + last;
+        let answer = &stream.played[last..answered.min(stream.played.len())];
+        let Some(heard) = answer.iter().position(|&sample| is_loud(sample)) else { continue };
+        let ms = |at: usize| at as f64 / 8.0;
+        let (last, heard) = (ms(last), ms(last + heard));
+        // An end that was told before is one of a part of the turn; two ends are two answers.
+        let ends = over.iter().filter(|over| (ms(began)..ms(answered)).contains(*over)).count();
+        let times = after(&over, last).and_then(|over| Some((over, after(&audio, over)?)));
+        let Some((over, audio)) = times.filter(|_| ends == 1) else { continue };
+        let Some(sent) = after(&sent, audio - 0.001) else { continue };
+        waits.push([over - last, audio - over, sent - audio, heard - sent]);
+    }
+    waits
 }

@@ -118,6 +118,14 @@ fn compare(wanted: &str, found: &str) -> Count {
     Count { words: wanted.len(), edits: common::edits(&wanted, &found) }
 }
 
+/// Writes what was said and what was heard into the file that `PATCHCORD_PAIRS` names, for a scorer of others:
+/// `scripts/word-errors`.
+fn keep_pair(name: &str, said: &str, heard: &str) {
+    let Some(path) = std::env::var_os("PATCHCORD_PAIRS") else { return };
+    let mut file = std::fs::File::options().append(true).create(true).open(path).unwrap();
+    std::io::Write::write_all(&mut file, format!("{name}\t{}\t{heard}\n", said.trim()).as_bytes()).unwrap();
+}
+
 /// The word error rate, and where 95 of 100 draws with replacement put it.
 fn print_rate(name: &str, counts: &[Count]) {
     let rate = |counts: &mut dyn Iterator<Item = Count>| {
@@ -207,6 +215,7 @@ fn recorded_prompts() {
         let mut counts = Vec::new();
         for (text, samples) in &prompts {
             let heard = ear.hear(samples);
+            keep_pair(&format!("recorded prompts, {size:?}"), text, &heard);
             let count = compare(text, &heard);
             if count.edits > 0 {
                 println!("{text}\n  {heard}");
@@ -242,8 +251,14 @@ fn recorded_prompts_in_noise() {
         samples.iter_mut().zip(noise).for_each(|(sample, noise)| *sample += gain * noise);
     }
     for (size, mut ear) in Ear::each() {
-        let counts: Vec<Count> = prompts.iter().map(|(text, samples)| compare(text, &ear.hear(samples))).collect();
-        print_rate(&format!("recorded prompts in noise, {size:?}"), &counts);
+        let name = format!("recorded prompts in noise, {size:?}");
+        let heard = |(text, samples): &(String, Vec<f32>)| {
+            let heard = ear.hear(samples);
+            keep_pair(&name, text, &heard);
+            compare(text, &heard)
+        };
+        let counts: Vec<Count> = prompts.iter().map(heard).collect();
+        print_rate(&name, &counts);
     }
 }
 
@@ -271,15 +286,17 @@ fn listed(names: &str) -> Vec<(String, Vec<f32>)> {
         .collect()
 }
 
+/// What this process has of the machine's memory, in MB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1_024
+}
+
 /// What each recogniser takes of the machine's memory, after a turn of 30 s, the longest there is.
 #[test]
 #[ignore = "a measurement"]
 fn memory() {
-    let resident = || {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1_024
-    };
     for weights in common::recognisers("a measurement") {
         let (before, began) = (resident(), Instant::now());
         let mut recogniser = weights.recogniser().unwrap();
@@ -297,6 +314,25 @@ fn memory() {
             resident() - before
         );
     }
+}
+
+/// The same of what judges turns, by itself: what others gave back would be used again.
+#[test]
+#[ignore = "a measurement"]
+fn memory_of_the_end_of_turn() {
+    let weights = Weights::open(&common::folder()).unwrap();
+    let (before, began) = (resident(), Instant::now());
+    let mut judge = weights.turn_end().unwrap().expect("scripts/voice-models fetches its weights");
+    let (loaded, took) = (resident(), began.elapsed());
+    for _ in 0..10 {
+        judge.judge(&vec![0.0; turn_end::SECONDS_MAX * turn_end::RATE as usize]).unwrap();
+    }
+    println!(
+        "end of turn: loaded in {} ms, {} MB; {} MB after ten judgements",
+        took.as_millis(),
+        loaded - before,
+        resident() - before
+    );
 }
 
 /// A flow with word vectors, and without.

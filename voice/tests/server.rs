@@ -128,6 +128,34 @@ async fn a_caller_is_heard_and_answered_in_both_codings() {
     }
 }
 
+/// The thread that judges turns is there, with its weights, once a session may ask it, and not for any other.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_judges_turns_is_loaded_for_the_first_session_that_wants_it() {
+    let test = "what_judges_turns_is_loaded_for_the_first_session_that_wants_it";
+    let Some(weights) = common::weights(test) else { return };
+    let is_there = || {
+        let mut tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path().join("comm"));
+        tasks.any(|comm| std::fs::read_to_string(comm).is_ok_and(|name| name.trim() == "voice-judge"))
+    };
+    let url = start(Engine::start(&weights, 1, 1).unwrap(), 1).await;
+    let mut socket = connect(&url, "secret").await.unwrap();
+    for kind in ["server_vad", "semantic_vad"] {
+        let input = json!({"format": {"type": "audio/pcmu"}, "turn_detection": {"type": kind}});
+        send(
+            &mut socket,
+            json!({"type": "session.update", "session": {"type": "realtime", "audio": {"input": input}}}),
+        )
+        .await;
+        until(&mut socket, "session.updated").await;
+        let silence = STANDARD.encode([0xFF; 8_000]);
+        send(&mut socket, json!({"type": "input_audio_buffer.append", "audio": silence})).await;
+        send(&mut socket, json!({"type": "input_audio_buffer.clear"})).await;
+        until(&mut socket, "input_audio_buffer.cleared").await;
+        assert_eq!(is_there(), kind == "semantic_vad", "{kind}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strangers_and_those_who_are_too_many_are_refused() {
     let Some(weights) = common::weights("strangers_and_those_who_are_too_many_are_refused") else { return };

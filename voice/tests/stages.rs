@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use voice::detect::{Hearing, Turn, TurnSettings, Turns};
 use voice::level::{LOUDNESS, PEAK, loudness};
+use voice::models::TURN_END;
 use voice::recognise::{Recogniser, Size};
 use voice::resample::Resampler;
 use voice::server::engine::{Engine, Found, What, Work};
@@ -94,6 +95,43 @@ async fn a_whole_sentence_is_over_and_one_that_breaks_off_is_not() {
             assert_eq!(over > 0.5, is_over, "{line}: {over}");
         }
     }
+}
+
+/// What judges turns is no part of an engine of which nobody asks that: its file is of no use while the engine starts and
+/// works, and is the right one only when it is asked.
+#[cfg(unix)]
+#[tokio::test]
+async fn what_judges_turns_is_loaded_when_it_is_first_asked() {
+    let test = "what_judges_turns_is_loaded_when_it_is_first_asked";
+    let Some(weights) = common::weights(test) else { return };
+    if common::turn_end(&weights, test).is_none() {
+        return;
+    }
+    let folder = common::needed_only();
+    let damaged = |file: &voice::models::File| {
+        let path = folder.path().join(file.path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::File::create(path).unwrap().set_len(file.size).unwrap();
+    };
+    TURN_END.files.iter().for_each(damaged);
+    let weights = Weights::open(folder.path()).unwrap();
+    assert!(weights.turn_end().is_err(), "the file would do");
+    let engine = Engine::start(&weights, 1, 1).unwrap();
+    let (results, mut found) = tokio::sync::mpsc::channel(1);
+    let sentence = "All our lines are busy at the moment.".to_owned();
+    engine.ask(Work { id: 1, what: What::Speak { sentence, rate: Rate::Telephone, speed: 1.0 } }, &results);
+    let Ok(Found::Sound(spoken)) = found.recv().await.unwrap().found else { panic!("it does not speak") };
+
+    let whole = std::path::absolute(common::folder()).unwrap();
+    for file in TURN_END.files {
+        std::fs::remove_file(folder.path().join(file.path)).unwrap();
+        common::link(&whole, folder.path(), file);
+    }
+    let mut samples = telephone(common::audible(&spoken));
+    samples.resize(samples.len() + 500, 0.0);
+    engine.ask(Work { id: 2, what: What::TurnEnd { samples } }, &results);
+    let judged = found.recv().await.unwrap().found;
+    assert!(matches!(judged, Ok(Found::TurnEnd(Some(_)))), "{judged:?}");
 }
 
 #[test]

@@ -41,25 +41,20 @@ fn fetch(extras: &[&Package]) {
     assert!(again.iter().all(|happening| matches!(happening, Happening::AlreadyHere(_))), "{again:?}");
 }
 
-/// In a folder that has what everybody needs, then what is fetched by default, and no more, until files of the better recogniser's sizes lie beside them.
+/// In a folder that has what everybody needs, then what is fetched by default, and no more, until files of the better
+/// recogniser's sizes lie beside them.
 #[cfg(unix)]
 #[test]
 fn the_better_recogniser_is_used_when_it_is_here() {
     if common::weights("the_better_recogniser_is_used_when_it_is_here").is_none() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
+    let folder = common::needed_only();
     let whole = std::path::absolute(common::folder()).unwrap();
-    let link = |file: &models::File| {
-        let path = folder.path().join(file.path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::os::unix::fs::symlink(whole.join(file.path), path).unwrap();
-    };
-    models::files().for_each(link);
     // As an older pull left it: it starts, and what is missing is fetched by the next.
     assert!(Weights::open(folder.path()).is_ok() && WordVectors::open(folder.path()).unwrap().is_none());
     assert!(models::are_here(folder.path()) && !models::are_complete(folder.path()));
-    WORD_VECTORS.files.iter().for_each(link);
+    WORD_VECTORS.files.iter().for_each(|file| common::link(&whole, folder.path(), file));
     assert!(models::are_complete(folder.path()));
     let weights = Weights::open(folder.path()).unwrap();
     assert_eq!(weights.recogniser_size(), Size::Tiny);

@@ -13,6 +13,7 @@ mod sockets;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::agent::Provider;
 use crate::config::{Config, FILE, Mistakes, Verify};
 
 pub use finding::{Finding, Level, Report, Telling};
@@ -90,6 +91,8 @@ pub async fn doctor(args: &Args, env: &(dyn Fn(&str) -> Option<String> + Sync), 
         Finding::fail("disk", what, "mend the disk, or set PATCHCORD_DATA")
     }));
     if args.offline {
+        let embedded = config.agents.iter().filter(|agent| agent.model.provider == Provider::Local);
+        embedded.for_each(|agent| report.add(network::embedded_here(&config, agent)));
         let what = "--offline: model, carrier, clock and public URL were not looked at";
         report.add(Finding::warn("network", what, "leave it out before going live"));
     } else {

@@ -50,40 +50,34 @@ pub(super) async fn examine(config: &Config, report: &mut Report) {
     }
 }
 
-/// The embedded model has its weights, and its flow can be read, or its chat server answers. That costs what a word costs.
-async fn embedded(config: &Config, agent: &Agent, client: &Client) -> Finding {
+/// The embedded model has its weights, and its flow can be read. Nobody outside this machine is asked.
+pub(super) fn embedded_here(config: &Config, agent: &Agent) -> Finding {
     #[cfg(feature = "voice")]
-    {
-        let name = format!("embedded for {}", agent.name);
-        let host = agent.model.chat.url.as_ref().and_then(Url::host_str).unwrap_or_default();
-        let answers = match crate::local::try_chat(agent, client).await {
-            Ok(None) => String::new(),
-            Ok(Some(took)) => format!("; the chat server at {host} answered in {} ms", took.as_millis()),
-            Err((why, next)) => return Finding::fail("model", format!("{name}: {why}"), next),
-        };
-        match crate::local::examine(config, agent) {
-            Ok(found) => {
-                let found = format!("{name}: {found}{answers}");
-                let (lacking, pulls): (Vec<_>, Vec<_>) = crate::local::lacking(config, agent).into_iter().unzip();
-                if lacking.is_empty() {
-                    Finding::ok("model", found)
-                } else {
-                    let next = format!("run `{}`", pulls.join("` and `"));
-                    Finding::warn("model", format!("{found}; {}", lacking.join("; ")), next)
-                }
-            }
-            Err(error) => {
-                let next = "run `patchcord models pull`, or mend the flow that it names";
-                Finding::fail("model", format!("{name}: {error:#}"), next)
-            }
-        }
-    }
+    return crate::local::finding(config, agent);
     #[cfg(not(feature = "voice"))]
     {
-        let _ = (config, client);
+        let _ = config;
         let what = format!("embedded for {}: this build lacks the feature voice", agent.name);
         Finding::fail("model", what, "use provider = \"openai\"")
     }
+}
+
+/// The same, and its chat server answers. That costs what a word costs.
+async fn embedded(config: &Config, agent: &Agent, client: &Client) -> Finding {
+    let here = embedded_here(config, agent);
+    #[cfg(feature = "voice")]
+    let here = match crate::local::try_chat(agent, client).await {
+        Ok(None) => here,
+        Ok(Some(took)) => {
+            let host = agent.model.chat.url.as_ref().and_then(Url::host_str).unwrap_or_default();
+            let found = format!("{}; the chat server at {host} answered in {} ms", here.found, took.as_millis());
+            Finding { found, ..here }
+        }
+        Err((why, next)) => return Finding::fail("model", format!("embedded for {}: {why}", agent.name), next),
+    };
+    #[cfg(not(feature = "voice"))]
+    let _ = client;
+    here
 }
 
 /// The model takes our session. Nothing is asked of it, so it costs nothing.

@@ -1,11 +1,12 @@
 //! Inference, away from everything that must not wait: threads of lower priority, fed by bounded queues.
 //!
-//! One thread hears: the speech detector is quick, and has to keep up with all callers. The others judge whether a turn
-//! is over, recognise and speak, which takes up to a few hundred milliseconds a turn. Whoever asks is told through a
-//! channel of their own, and never waits.
+//! One thread hears: the speech detector is quick, and has to keep up with all callers. Others recognise and speak, which
+//! takes up to a few hundred milliseconds a turn. One more judges whether turns are over; it is started, and loads what it
+//! needs for that, when a session first asks it, since most never do. Whoever asks is told through a channel of their own,
+//! and never waits.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -72,7 +73,11 @@ type Job = (Work, Results);
 pub struct Engine {
     hearing: SyncSender<Job>,
     turns: SyncSender<Job>,
+    judging: Arc<LazyLock<SyncSender<Job>, Start>>,
 }
+
+/// Starts a thread when it is first needed.
+type Start = Box<dyn FnOnce() -> SyncSender<Job> + Send>;
 
 /// Speech that a probability of less is none of, when nobody has looked before.
 const SPEECH: f32 = 0.5;
@@ -82,7 +87,8 @@ const SPEECH_MIN: u64 = 3 * STEP as u64;
 
 impl Engine {
     /// Loads the models and starts `workers` threads for turns and speech, and one for hearing. `sessions` is how
-    /// many there will be at once; the queues have room for what those can ask.
+    /// many there will be at once; the queues have room for what those can ask. The model that judges turns is loaded when
+    /// it is first asked, or by [`Engine::expect_judging`].
     ///
     /// # Errors
     /// If a model is missing or damaged.
@@ -101,7 +107,6 @@ impl Engine {
         for _ in 0..workers.max(1) {
             let mut worker = Worker {
                 detector: weights.detector()?,
-                turn_end: weights.turn_end()?,
                 recogniser: weights.recogniser()?,
                 speaker: weights.speaker(said.clone())?,
             };
@@ -115,7 +120,14 @@ impl Engine {
                 }
             });
         }
-        Ok(Engine { hearing, turns })
+        let weights = weights.clone();
+        let start: Start = Box::new(move || judge(weights, room));
+        Ok(Engine { hearing, turns, judging: Arc::new(LazyLock::new(start)) })
+    }
+
+    /// Loads the model that judges turns, on its own thread, so that the first who asks does not wait for that too.
+    pub fn expect_judging(&self) {
+        LazyLock::force(&self.judging);
     }
 
     /// Loads the models as [`Engine::start`] does, on a thread of its own: it takes seconds, and nobody who carries calls
@@ -137,14 +149,17 @@ impl Engine {
                 answer(work, &results, |what| Ok(beep(what)));
             }
         });
-        Engine { hearing: turns.clone(), turns }
+        let judging = turns.clone();
+        let start: Start = Box::new(move || judging);
+        Engine { hearing: turns.clone(), turns, judging: Arc::new(LazyLock::new(start)) }
     }
 
     /// Has something found out. If there is no room, the answer says so at once.
     pub fn ask(&self, work: Work, results: &Results) {
         let queue = match work.what {
             What::Detect { .. } => &self.hearing,
-            What::TurnEnd { .. } | What::Recognise { .. } | What::Speak { .. } => &self.turns,
+            What::TurnEnd { .. } => &self.judging,
+            What::Recognise { .. } | What::Speak { .. } => &self.turns,
         };
         if let Err(TrySendError::Full((work, _)) | TrySendError::Disconnected((work, _))) =
             queue.try_send((work, results.clone()))
@@ -191,9 +206,30 @@ pub fn at_rate(samples: Arc<[f32]>, rate: Rate) -> Arc<[f32]> {
     }
 }
 
+/// Starts the thread that judges turns: it loads its model, then answers. Without it, and where it is damaged, nothing is
+/// judged.
+fn judge(weights: Weights, room: usize) -> SyncSender<Job> {
+    let (jobs, asked) = sync_channel::<Job>(room);
+    thread("voice-judge", move || {
+        let mut turn_end = weights.turn_end().unwrap_or_else(|error| {
+            tracing::error!(%error, "silence alone ends turns");
+            None
+        });
+        while let Ok((work, results)) = asked.recv() {
+            answer(work, &results, |what| is_over(turn_end.as_mut(), what));
+        }
+    });
+    jobs
+}
+
+fn is_over(turn_end: Option<&mut TurnEnd>, what: What) -> Result<Found> {
+    let (Some(turn_end), What::TurnEnd { samples }) = (turn_end, what) else { return Ok(Found::TurnEnd(None)) };
+    let wide = Resampler::convert(Rate::Telephone.hz(), turn_end::RATE, &samples);
+    turn_end.judge(&wide).map(|probability| Found::TurnEnd(Some(probability)))
+}
+
 struct Worker {
     detector: Detector,
-    turn_end: Option<TurnEnd>,
     recogniser: Recogniser,
     speaker: Speaker,
 }
@@ -202,11 +238,7 @@ impl Worker {
     fn turn(&mut self, what: What) -> Result<Found> {
         match what {
             What::Detect { .. } => detect(&mut self.detector, what),
-            What::TurnEnd { samples } => {
-                let Some(turn_end) = &mut self.turn_end else { return Ok(Found::TurnEnd(None)) };
-                let wide = Resampler::convert(Rate::Telephone.hz(), turn_end::RATE, &samples);
-                turn_end.judge(&wide).map(|probability| Found::TurnEnd(Some(probability)))
-            }
+            What::TurnEnd { .. } => is_over(None, what),
             What::Recognise { samples, speech } => {
                 let speech = match speech {
                     Some(speech) => speech,

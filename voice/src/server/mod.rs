@@ -209,7 +209,12 @@ async fn run(
         }
         tokio::select! {
             message = socket.next() => match message {
-                Some(Ok(Message::Text(text))) => session.receive(&text),
+                Some(Ok(Message::Text(text))) => {
+                    session.receive(&text);
+                    if session.judges_turns() {
+                        engine.expect_judging();
+                    }
+                }
                 // Pings are answered by the library.
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Binary(_) | Message::Frame(_))) => {}
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,

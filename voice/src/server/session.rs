@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use super::engine::{Done, Found, What, Work};
 use super::response::{Active, End};
-use super::settings;
+use super::settings::{self, SEMANTIC};
 use crate::chat;
 use crate::detect::{Hearing, Turn, Turns};
 use crate::dialogue::{Dialogue, Flow};
@@ -203,6 +203,11 @@ impl Session {
             Err(error) => self.error(Some(error.code), &error.message, error.param, error.event_id),
         }
         self.settle();
+    }
+
+    /// Whether its turns end by how they sound: [`What::TurnEnd`] will be asked.
+    pub fn judges_turns(&self) -> bool {
+        self.settings.turn_detection().is_some_and(|detection| detection.kind == SEMANTIC)
     }
 
     /// A result of earlier work. What nobody waits for any more is passed over.
@@ -396,7 +401,7 @@ impl Session {
                     }
                 }
                 Some(Turn::Paused { at }) => {
-                    if detection.kind == "semantic_vad" {
+                    if detection.kind == SEMANTIC {
                         self.ask_if_over(at + turn_end::TAIL_MS * 8);
                     }
                     self.recognise_ahead(at + TAIL);

@@ -8,6 +8,9 @@ use crate::detect::TurnSettings;
 use crate::speak::Rate;
 use crate::turn_end;
 
+/// Turn detection by how a turn sounds.
+pub const SEMANTIC: &str = "semantic_vad";
+
 /// A new session. Nobody follows instructions that were not given.
 pub fn defaults(model: &str) -> Session {
     let mut session = Session { instructions: Some(String::new()), ..Session::of_model(model) };
@@ -47,7 +50,7 @@ pub fn write(format: Format, samples: &[f32]) -> Vec<u8> {
 /// When a turn ends. `over` is how likely it is that the turn is over, 0 to 1, by what is heard up to the pause that the
 /// caller is in; `None`: that is not known, or not yet.
 pub fn turn_settings(detection: &TurnDetectionSettings, over: Option<f32>) -> TurnSettings {
-    let silence_ms = if detection.kind == "semantic_vad" {
+    let silence_ms = if detection.kind == SEMANTIC {
         // The longest waits are the vendor's.
         let (unknown, longest) = match detection.eagerness.as_deref() {
             Some("low") => (1_200, 8_000),

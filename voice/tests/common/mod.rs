@@ -4,7 +4,7 @@
 pub mod sounds;
 pub mod understanding;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use voice::Weights;
 use voice::recognise::Size;
@@ -48,6 +48,25 @@ pub fn turn_end(weights: &Weights, test: &str) -> Option<TurnEnd> {
         println!("SKIPPED {test}: no weights of the end of turn (scripts/voice-models fetches them)");
     }
     turn_end
+}
+
+/// A folder with the weights that everybody needs, as links to them.
+#[cfg(unix)]
+pub fn needed_only() -> tempfile::TempDir {
+    let links = tempfile::tempdir().expect("no temporary folder");
+    let whole = std::path::absolute(folder()).expect("the weights' folder");
+    for file in voice::models::files() {
+        link(&whole, links.path(), file);
+    }
+    links
+}
+
+/// A link to a file of the weights in another folder of them.
+#[cfg(unix)]
+pub fn link(whole: &Path, links: &Path, file: &voice::models::File) {
+    let path = links.join(file.path);
+    std::fs::create_dir_all(path.parent().expect("files lie in folders")).expect("no folder");
+    std::os::unix::fs::symlink(whole.join(file.path), path).expect("no link");
 }
 
 /// A turn (8 kHz) that breaks off in the middle: where it is quietest, between four and seven tenths of it.
