@@ -41,7 +41,8 @@ fn fetch(extras: &[&Package]) {
     assert!(again.iter().all(|happening| matches!(happening, Happening::AlreadyHere(_))), "{again:?}");
 }
 
-/// In a folder that has what everybody needs, then what is fetched by default, and no more, until files of the better recogniser's sizes lie beside them.
+/// In a folder that has what everybody needs, then what is fetched by default, and no more, until files of the better
+/// recogniser's sizes lie beside them.
 #[cfg(unix)]
 #[test]
 fn the_better_recogniser_is_used_when_it_is_here() {
