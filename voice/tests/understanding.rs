@@ -42,7 +42,8 @@ fn flows_understand_other_words_and_ask_again_about_the_rest() {
     }
     let [right, again, wrong, quiet, invented] = sums;
     println!(
-        "{right} understood, {again} asked again, {wrong} taken for something else; nothing meant: {quiet} asked again, {invented} answered"
+        "{right} understood, {again} asked again, {wrong} taken for something else; nothing meant: {quiet} asked again, \
+         {invented} answered"
     );
     assert_eq!((right + again + wrong, quiet + invented), (193, 600));
     assert!(right >= 71 && wrong <= 8 && invented <= 12, "{sums:?}");
