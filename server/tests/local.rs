@@ -164,7 +164,7 @@ const FLOW: &str = r#"
 "#;
 
 /// As many local calls as there may be: none lies more than the lead ahead, none breaks off in the middle of an answer. How
-/// far ahead is told by each call's own clock, as A3 promises it: a carrier that begins to play a little later than a frame
+/// far ahead is told by each call's own clock, as the lead is defined: a carrier that begins to play a little later than a frame
 /// was sent has so much more of it lying there, and no sender can know.
 ///
 /// ```sh
