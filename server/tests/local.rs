@@ -164,8 +164,8 @@ const FLOW: &str = r#"
 "#;
 
 /// As many local calls as there may be: none lies more than the lead ahead, none breaks off in the middle of an answer. How
-/// far ahead is told by each call's own clock, as the lead is defined: a carrier that begins to play a little later than a frame
-/// was sent has so much more of it lying there, and no sender can know.
+/// far ahead is told by each call's own clock, as the lead is defined, and last of all by the carrier's: one that begins to play
+/// a little later than a frame was sent has so much more of it lying there.
 ///
 /// ```sh
 /// cargo test -p patchcord --test local -- --ignored
@@ -220,6 +220,7 @@ async fn eight_calls_at_once_are_paced_as_one_is() {
         assert_eq!(stream.audible.len(), 1, "{:?}", stream.audible);
         assert!(stream.audible[0].end - stream.audible[0].start > Duration::from_secs(4), "{:?}", stream.audible);
     }
+    assert!(lay.iter().all(|lay| *lay <= lead), "{lay:?} lay unplayed");
 }
 
 /// What a call sent to the carrier, by its trace.
