@@ -18,6 +18,7 @@ use ::voice::word_vectors::WordVectors;
 use ::voice::{Weights, models::Package};
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::agent::{Agent, Chat, Provider};
@@ -428,6 +429,8 @@ pub(crate) struct Local {
     account: OpenAi,
     /// Those that it can serve: without weights, those whose flow is a menu.
     agents: BTreeSet<String>,
+    /// True once it can answer; its other side is gone without that where it never will.
+    loaded: watch::Receiver<bool>,
     serving: JoinHandle<()>,
 }
 
@@ -477,11 +480,17 @@ impl Local {
             recogniser = ?weights.as_ref().map(Weights::recogniser_size),
             "the embedded model answers for these agents"
         );
+        let (told, loaded) = watch::channel(false);
         let engine = async move {
-            match weights {
-                Some(weights) => Engine::load(weights, WORKERS, SESSIONS_MAX).await,
-                None => Ok(Engine::without_weights(SESSIONS_MAX)),
-            }
+            let began = Instant::now();
+            let engine = match weights {
+                Some(weights) => Engine::load(weights, WORKERS, SESSIONS_MAX).await?,
+                None => Engine::without_weights(SESSIONS_MAX),
+            };
+            tracing::info!(after_ms = began.elapsed().as_millis(), "the embedded model is loaded");
+            // Nobody may be waiting.
+            let _ = told.send(true);
+            Ok(engine)
         };
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("no free port on loopback")?;
         listener.set_nonblocking(true)?;
@@ -496,12 +505,18 @@ impl Local {
                 tracing::error!(%error, "the embedded model is gone");
             }
         });
-        Ok(Some(Local { account, agents: served, serving }))
+        Ok(Some(Local { account, agents: served, loaded, serving }))
     }
 
     /// How it is reached for this agent, whose name is the model's; `None`: it has nothing to say there.
     pub(crate) fn account(&self, agent: &Agent) -> Option<&OpenAi> {
         self.agents.contains(&agent.name).then_some(&self.account)
+    }
+
+    /// Waits until it can answer. False: it never will, and the log says why.
+    pub(crate) fn loaded(&self) -> impl Future<Output = bool> + Send + use<> {
+        let mut loaded = self.loaded.clone();
+        async move { loaded.wait_for(|loaded| *loaded).await.is_ok() }
     }
 }
 
