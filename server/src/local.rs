@@ -16,7 +16,7 @@ use ::voice::server::engine::Engine;
 use ::voice::server::{Model, Offer, serve};
 use ::voice::word_vectors::WordVectors;
 use ::voice::{Weights, models::Package};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -116,6 +116,17 @@ fn open(folder: &Path, recogniser: Recogniser) -> ::voice::Result<Weights> {
     match recogniser {
         Recogniser::Best => Ok(weights),
         Recogniser::Tiny | Recogniser::Base => weights.recognising_with(largest(recogniser)),
+    }
+}
+
+/// The error, naming what to run for all that is wanted, and not only for the file that was looked for first.
+fn with_command(error: ::voice::Error, command: &str) -> anyhow::Error {
+    match error {
+        ::voice::Error::Missing(file) => anyhow!("{} is missing: run `{command}`", file.display()),
+        ::voice::Error::MissingBase(file) => {
+            anyhow!("{} is missing: run `{command}`, or set recogniser = \"tiny\"", file.display())
+        }
+        other => other.into(),
     }
 }
 
@@ -278,7 +289,7 @@ pub async fn realtime(args: RealtimeArgs, env: &dyn Fn(&str) -> Option<String>) 
         tracing::warn!("{LETTERS_ONLY}; run `{PULL}`");
     }
     let model = answers(&chat, key.as_deref(), args.flow.as_deref(), &http, vectors)?;
-    let weights = open(&folder, args.recogniser)?;
+    let weights = open(&folder, args.recogniser).map_err(|error| with_command(error, &pull_of(args.recogniser)))?;
     let engine = Engine::load(weights, WORKERS, args.sessions).await?;
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     println!("ws://{}/v1/realtime?model=local", listener.local_addr()?);
@@ -362,12 +373,16 @@ pub(crate) fn finding(config: &Config, agent: &Agent) -> Finding {
     }
 }
 
-/// What fetches all that this configuration wants, and is not here.
-fn pull_command(config: &Config) -> String {
-    let mut command = PULL.to_owned();
-    if config.recogniser == Recogniser::Base {
-        command += " --recogniser base";
+fn pull_of(recogniser: Recogniser) -> String {
+    match recogniser {
+        Recogniser::Base => format!("{PULL} --recogniser base"),
+        Recogniser::Tiny | Recogniser::Best => PULL.to_owned(),
     }
+}
+
+/// What fetches all that this configuration wants, and is not here.
+pub(crate) fn pull_command(config: &Config) -> String {
+    let mut command = pull_of(config.recogniser);
     if config.agents.iter().any(|agent| agent.model.provider == Provider::Local && wants_turn_end(config, agent)) {
         command += " --turn-end";
     }
@@ -458,11 +473,12 @@ impl Local {
         let names = names.join(", ");
         let weights = match open(&folder, config.recogniser) {
             Ok(weights) => Some(weights),
-            Err(error @ ::voice::Error::Missing(_)) => {
-                tracing::error!(%error, agents = names, "without weights these agents hear and say nothing: they serve the keys and recordings of their flows, or are busy if there are none");
+            Err(::voice::Error::Missing(file)) => {
+                let file = file.display();
+                tracing::error!(missing = %file, agents = names, "without weights these agents hear and say nothing: they serve the keys and recordings of their flows, or are busy if there are none; run `{}`", pull_command(config));
                 None
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(with_command(error, &pull_command(config))),
         };
         for agent in agents.iter().filter(|_| weights.is_some()) {
             for what in lacking(config, agent) {
