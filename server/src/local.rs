@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ::voice::chat;
+use ::voice::chat::{self, request::Turn};
 use ::voice::dialogue::Flow;
 use ::voice::models::{self, BASE, EXTRAS, FOLDER, Happening, PACKAGES, State, TURN_END, WORD_VECTORS};
 use ::voice::recognise::Size;
@@ -412,9 +412,11 @@ pub(crate) async fn try_chat(agent: &Agent, http: &reqwest::Client) -> Result<Op
         Err(error) => return Err((format!("{error:#}"), "mend what it names".to_owned())),
     };
     let session = agent.session();
+    let greeting = agent.greeting.iter().cloned().map(Turn::Agent);
     let request = chat::request::Request {
         instructions: session.instructions,
-        turns: vec![chat::request::Turn::Caller("Hello.".to_owned())],
+        // As a call goes: some servers take no conversation that the agent begins.
+        turns: greeting.chain([Turn::Caller("Hello.".to_owned())]).collect(),
         tools: session.tools,
         tokens_max: session.max_output_tokens.map(u64::from),
         reasoning_effort: session.reasoning_effort,

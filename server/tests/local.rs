@@ -109,7 +109,7 @@ async fn a_chat_server_answers_and_ends_a_call() {
             |delta: serde_json::Value| format!("data: {}\n\n", serde_json::json!({"choices": [{"delta": delta}]}));
         let end = serde_json::json!({"index": 0, "id": "c1", "function": {"name": "end_call", "arguments": "{}"}});
         std::future::ready(match turns {
-            1 => event(serde_json::json!({"content": "**We open** at nine."})) + "data: [DONE]\n\n",
+            2 => event(serde_json::json!({"content": "**We open** at nine."})) + "data: [DONE]\n\n",
             _ => {
                 let goodbye = event(serde_json::json!({"content": "Have a nice day, goodbye!"}));
                 goodbye + &event(serde_json::json!({"tool_calls": [end]})) + "data: [DONE]\n\n"
@@ -148,9 +148,9 @@ async fn a_chat_server_answers_and_ends_a_call() {
     let record = calls.wait_for_finished(1).await.unwrap();
     assert_eq!(record.ended_reason, EndReason::Goodbye);
     let (first, second) = (requests.recv().await.unwrap(), requests.recv().await.unwrap());
-    assert_eq!(first["messages"][2]["content"], "What are your opening hours?");
+    assert_eq!(first["messages"][3]["content"], "What are your opening hours?");
     assert!(first["tools"].as_array().unwrap().iter().any(|tool| tool["function"]["name"] == "end_call"));
-    assert_eq!(second["messages"][3]["content"], "We open at nine.");
+    assert_eq!(second["messages"][4]["content"], "We open at nine.");
     let turns: Vec<&str> = record.summary.turns.iter().map(|turn| turn.text.as_str()).collect();
     assert!(turns.contains(&"We open at nine.") && turns.contains(&"Have a nice day, goodbye!"), "{turns:?}");
 }
