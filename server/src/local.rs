@@ -119,6 +119,14 @@ fn open(folder: &Path, recogniser: Recogniser) -> ::voice::Result<Weights> {
     }
 }
 
+/// What flows can do without: where it is damaged, letters and words have to do, as where it is not here.
+fn word_vectors(folder: &Path) -> Option<Arc<WordVectors>> {
+    WordVectors::open(folder).unwrap_or_else(|error| {
+        tracing::error!(%error, "of other words for what is in the flow few are understood; run `{PULL}`, which puts right what is damaged");
+        None
+    })
+}
+
 /// The error, naming what to run for all that is wanted, and not only for the file that was looked for first.
 fn with_command(error: ::voice::Error, command: &str) -> anyhow::Error {
     match error {
@@ -284,10 +292,10 @@ pub async fn realtime(args: RealtimeArgs, env: &dyn Fn(&str) -> Option<String>) 
     let chat = Chat { url: args.chat, model: args.chat_model, ..Chat::default() };
     let folder = folder(args.data, env);
     let by_flow = chat.url.is_none();
-    let vectors = if by_flow { WordVectors::open(&folder)? } else { None };
-    if by_flow && vectors.is_none() {
+    if by_flow && !WORD_VECTORS.is_here(&folder) {
         tracing::warn!("{LETTERS_ONLY}; run `{PULL}`");
     }
+    let vectors = if by_flow { word_vectors(&folder) } else { None };
     let model = answers(&chat, key.as_deref(), args.flow.as_deref(), &http, vectors)?;
     let weights = open(&folder, args.recogniser).map_err(|error| with_command(error, &pull_of(args.recogniser)))?;
     let engine = Engine::load(weights, WORKERS, args.sessions).await?;
@@ -456,7 +464,7 @@ impl Local {
     /// Without weights the log says what to do, and its flows are menus: of keys, and of the recordings that they name.
     ///
     /// # Errors
-    /// If an agent's flow cannot be read, or the inference library cannot be used.
+    /// If an agent's flow cannot be read, weights are missing that it was told to use, or the inference library cannot be used.
     pub(crate) fn start(config: &Config, http: &reqwest::Client) -> Result<Option<Local>> {
         let agents: Vec<&Agent> =
             config.agents.iter().filter(|agent| agent.model.provider == Provider::Local).collect();
@@ -465,7 +473,7 @@ impl Local {
         }
         let folder = folder_of(config);
         let by_flow = agents.iter().any(|agent| agent.model.chat.url.is_none());
-        let vectors = if by_flow { WordVectors::open(&folder)? } else { None };
+        let vectors = if by_flow { word_vectors(&folder) } else { None };
         let model = |agent: &&Agent| {
             let model = answers_of(agent, http, vectors.clone()).map(|model| (agent.name.clone(), model));
             model.with_context(|| format!("agent `{}`", agent.name))
@@ -499,10 +507,18 @@ impl Local {
             "the embedded model answers for these agents"
         );
         let (told, loaded) = watch::channel(false);
+        let semantic = agents.iter().any(|agent| agent.audio.vad == Vad::Semantic);
         let engine = async move {
             let began = Instant::now();
             let engine = match weights {
-                Some(weights) => Engine::load(weights, WORKERS, SESSIONS_MAX).await?,
+                Some(weights) => {
+                    let engine = Engine::load(weights, WORKERS, SESSIONS_MAX).await?;
+                    // Now, so that the first caller does not wait for that, and what is damaged is told before there is one.
+                    if semantic {
+                        engine.expect_judging();
+                    }
+                    engine
+                }
                 None => Engine::without_weights(SESSIONS_MAX),
             };
             tracing::info!(after_ms = began.elapsed().as_millis(), "the embedded model is loaded");
