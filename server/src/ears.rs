@@ -29,8 +29,9 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<Option<Ears>> {
     }
     let weights = match ::voice::Weights::open(&crate::local::folder_of(config)) {
         Ok(weights) => weights,
-        Err(error @ ::voice::Error::Missing(_)) => {
-            tracing::error!(%error, "there are no local ears without weights; run `patchcord models pull`");
+        Err(::voice::Error::Missing(file)) => {
+            let (file, run) = (file.display(), crate::local::pull_command(config));
+            tracing::error!(missing = %file, "there are no local ears without weights; run `{run}`");
             return Ok(None);
         }
         Err(error) => return Err(error.into()),
@@ -56,7 +57,7 @@ pub(crate) fn finding(config: &Config) -> Option<Finding> {
     #[cfg(feature = "voice")]
     if let Some(missing) = crate::local::missing(config) {
         let what = format!("{names}: no local ears, since {} is missing", missing.display());
-        return Some(Finding::warn("ears", what, "run `patchcord models pull`"));
+        return Some(Finding::warn("ears", what, format!("run `{}`", crate::local::pull_command(config))));
     }
     Some(Finding::ok("ears", format!("{names}: up to {} calls are listened to", config.ears_max)))
 }

@@ -167,6 +167,23 @@ impl Server {
         self.app.calls.clone()
     }
 
+    /// Waits until the embedded model can answer, if there is one. A call that comes before waits for that with all that is
+    /// said in it.
+    ///
+    /// # Errors
+    /// If it never will; the log says why.
+    pub fn loaded(&self) -> impl Future<Output = anyhow::Result<()>> + Send + use<> {
+        #[cfg(feature = "voice")]
+        let loaded = self.app.local.as_ref().map(local::Local::loaded);
+        async move {
+            #[cfg(feature = "voice")]
+            if let Some(loaded) = loaded {
+                anyhow::ensure!(loaded.await, "the embedded model cannot be loaded; the log says why");
+            }
+            Ok(())
+        }
+    }
+
     /// As [`run`].
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ::voice::chat;
+use ::voice::chat::{self, request::Turn};
 use ::voice::dialogue::Flow;
 use ::voice::models::{self, BASE, EXTRAS, FOLDER, Happening, PACKAGES, State, TURN_END, WORD_VECTORS};
 use ::voice::recognise::Size;
@@ -16,8 +16,9 @@ use ::voice::server::engine::Engine;
 use ::voice::server::{Model, Offer, serve};
 use ::voice::word_vectors::WordVectors;
 use ::voice::{Weights, models::Package};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::agent::{Agent, Chat, Provider};
@@ -115,6 +116,25 @@ fn open(folder: &Path, recogniser: Recogniser) -> ::voice::Result<Weights> {
     match recogniser {
         Recogniser::Best => Ok(weights),
         Recogniser::Tiny | Recogniser::Base => weights.recognising_with(largest(recogniser)),
+    }
+}
+
+/// What flows can do without: where it is damaged, letters and words have to do, as where it is not here.
+fn word_vectors(folder: &Path) -> Option<Arc<WordVectors>> {
+    WordVectors::open(folder).unwrap_or_else(|error| {
+        tracing::error!(%error, "of other words for what is in the flow few are understood; run `{PULL}`, which puts right what is damaged");
+        None
+    })
+}
+
+/// The error, naming what to run for all that is wanted, and not only for the file that was looked for first.
+fn with_command(error: ::voice::Error, command: &str) -> anyhow::Error {
+    match error {
+        ::voice::Error::Missing(file) => anyhow!("{} is missing: run `{command}`", file.display()),
+        ::voice::Error::MissingBase(file) => {
+            anyhow!("{} is missing: run `{command}`, or set recogniser = \"tiny\"", file.display())
+        }
+        other => other.into(),
     }
 }
 
@@ -272,12 +292,12 @@ pub async fn realtime(args: RealtimeArgs, env: &dyn Fn(&str) -> Option<String>) 
     let chat = Chat { url: args.chat, model: args.chat_model, ..Chat::default() };
     let folder = folder(args.data, env);
     let by_flow = chat.url.is_none();
-    let vectors = if by_flow { WordVectors::open(&folder)? } else { None };
-    if by_flow && vectors.is_none() {
+    if by_flow && !WORD_VECTORS.is_here(&folder) {
         tracing::warn!("{LETTERS_ONLY}; run `{PULL}`");
     }
+    let vectors = if by_flow { word_vectors(&folder) } else { None };
     let model = answers(&chat, key.as_deref(), args.flow.as_deref(), &http, vectors)?;
-    let weights = open(&folder, args.recogniser)?;
+    let weights = open(&folder, args.recogniser).map_err(|error| with_command(error, &pull_of(args.recogniser)))?;
     let engine = Engine::load(weights, WORKERS, args.sessions).await?;
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     println!("ws://{}/v1/realtime?model=local", listener.local_addr()?);
@@ -361,12 +381,16 @@ pub(crate) fn finding(config: &Config, agent: &Agent) -> Finding {
     }
 }
 
-/// What fetches all that this configuration wants, and is not here.
-fn pull_command(config: &Config) -> String {
-    let mut command = PULL.to_owned();
-    if config.recogniser == Recogniser::Base {
-        command += " --recogniser base";
+fn pull_of(recogniser: Recogniser) -> String {
+    match recogniser {
+        Recogniser::Base => format!("{PULL} --recogniser base"),
+        Recogniser::Tiny | Recogniser::Best => PULL.to_owned(),
     }
+}
+
+/// What fetches all that this configuration wants, and is not here.
+pub(crate) fn pull_command(config: &Config) -> String {
+    let mut command = pull_of(config.recogniser);
     if config.agents.iter().any(|agent| agent.model.provider == Provider::Local && wants_turn_end(config, agent)) {
         command += " --turn-end";
     }
@@ -396,9 +420,11 @@ pub(crate) async fn try_chat(agent: &Agent, http: &reqwest::Client) -> Result<Op
         Err(error) => return Err((format!("{error:#}"), "mend what it names".to_owned())),
     };
     let session = agent.session();
+    let greeting = agent.greeting.iter().cloned().map(Turn::Agent);
     let request = chat::request::Request {
         instructions: session.instructions,
-        turns: vec![chat::request::Turn::Caller("Hello.".to_owned())],
+        // As a call goes: some servers take no conversation that the agent begins.
+        turns: greeting.chain([Turn::Caller("Hello.".to_owned())]).collect(),
         tools: session.tools,
         tokens_max: session.max_output_tokens.map(u64::from),
         reasoning_effort: session.reasoning_effort,
@@ -428,6 +454,8 @@ pub(crate) struct Local {
     account: OpenAi,
     /// Those that it can serve: without weights, those whose flow is a menu.
     agents: BTreeSet<String>,
+    /// True once it can answer; its other side is gone without that where it never will.
+    loaded: watch::Receiver<bool>,
     serving: JoinHandle<()>,
 }
 
@@ -436,7 +464,7 @@ impl Local {
     /// Without weights the log says what to do, and its flows are menus: of keys, and of the recordings that they name.
     ///
     /// # Errors
-    /// If an agent's flow cannot be read, or the inference library cannot be used.
+    /// If an agent's flow cannot be read, weights are missing that it was told to use, or the inference library cannot be used.
     pub(crate) fn start(config: &Config, http: &reqwest::Client) -> Result<Option<Local>> {
         let agents: Vec<&Agent> =
             config.agents.iter().filter(|agent| agent.model.provider == Provider::Local).collect();
@@ -445,7 +473,7 @@ impl Local {
         }
         let folder = folder_of(config);
         let by_flow = agents.iter().any(|agent| agent.model.chat.url.is_none());
-        let vectors = if by_flow { WordVectors::open(&folder)? } else { None };
+        let vectors = if by_flow { word_vectors(&folder) } else { None };
         let model = |agent: &&Agent| {
             let model = answers_of(agent, http, vectors.clone()).map(|model| (agent.name.clone(), model));
             model.with_context(|| format!("agent `{}`", agent.name))
@@ -455,11 +483,12 @@ impl Local {
         let names = names.join(", ");
         let weights = match open(&folder, config.recogniser) {
             Ok(weights) => Some(weights),
-            Err(error @ ::voice::Error::Missing(_)) => {
-                tracing::error!(%error, agents = names, "without weights these agents hear and say nothing: they serve the keys and recordings of their flows, or are busy if there are none");
+            Err(::voice::Error::Missing(file)) => {
+                let file = file.display();
+                tracing::error!(missing = %file, agents = names, "without weights these agents hear and say nothing: they serve the keys and recordings of their flows, or are busy if there are none; run `{}`", pull_command(config));
                 None
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(with_command(error, &pull_command(config))),
         };
         for agent in agents.iter().filter(|_| weights.is_some()) {
             for what in lacking(config, agent) {
@@ -477,11 +506,25 @@ impl Local {
             recogniser = ?weights.as_ref().map(Weights::recogniser_size),
             "the embedded model answers for these agents"
         );
+        let (told, loaded) = watch::channel(false);
+        let semantic = agents.iter().any(|agent| agent.audio.vad == Vad::Semantic);
         let engine = async move {
-            match weights {
-                Some(weights) => Engine::load(weights, WORKERS, SESSIONS_MAX).await,
-                None => Ok(Engine::without_weights(SESSIONS_MAX)),
-            }
+            let began = Instant::now();
+            let engine = match weights {
+                Some(weights) => {
+                    let engine = Engine::load(weights, WORKERS, SESSIONS_MAX).await?;
+                    // Now, so that the first caller does not wait for that, and what is damaged is told before there is one.
+                    if semantic {
+                        engine.expect_judging();
+                    }
+                    engine
+                }
+                None => Engine::without_weights(SESSIONS_MAX),
+            };
+            tracing::info!(after_ms = began.elapsed().as_millis(), "the embedded model is loaded");
+            // Nobody may be waiting.
+            let _ = told.send(true);
+            Ok(engine)
         };
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("no free port on loopback")?;
         listener.set_nonblocking(true)?;
@@ -496,12 +539,18 @@ impl Local {
                 tracing::error!(%error, "the embedded model is gone");
             }
         });
-        Ok(Some(Local { account, agents: served, serving }))
+        Ok(Some(Local { account, agents: served, loaded, serving }))
     }
 
     /// How it is reached for this agent, whose name is the model's; `None`: it has nothing to say there.
     pub(crate) fn account(&self, agent: &Agent) -> Option<&OpenAi> {
         self.agents.contains(&agent.name).then_some(&self.account)
+    }
+
+    /// Waits until it can answer. False: it never will, and the log says why.
+    pub(crate) fn loaded(&self) -> impl Future<Output = bool> + Send + use<> {
+        let mut loaded = self.loaded.clone();
+        async move { loaded.wait_for(|loaded| *loaded).await.is_ok() }
     }
 }
 

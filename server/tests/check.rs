@@ -353,6 +353,8 @@ async fn o6_weights_that_it_can_do_without() {
     make(&weights, voice::models::WORD_VECTORS.files);
     let report = world.check(text).await;
     assert!(about(&report, "model").iter().all(|finding| finding.level == Level::Ok), "{:#?}", report.findings);
+    // The call on this machine is the build's, and not of these weights.
+    assert!(about(&report, "sockets").iter().all(|finding| finding.level == Level::Ok), "{:#?}", report.findings);
 }
 
 /// What is said of missing weights is what to run for all that is configured, in one command; also with `--offline`.
@@ -465,7 +467,7 @@ async fn o6_a_chat_server_is_asked_for_a_word() {
     world.set("CHAT_KEY", "sk-chat");
     let text = |url: &str| {
         format!(
-            "[defaults]\nmodel = {{ provider = \"local\", chat = {{ url = \"{url}\", model = \"m\", key_env = \"CHAT_KEY\" }} }}"
+            "[defaults]\ngreeting = \"Good day.\"\nmodel = {{ provider = \"local\", chat = {{ url = \"{url}\", model = \"m\", key_env = \"CHAT_KEY\" }} }}"
         )
     };
     let (url, mut requests) = chat_server(200).await;
@@ -473,6 +475,8 @@ async fn o6_a_chat_server_is_asked_for_a_word() {
     // As in a call: a server that takes no tools would be found out.
     let request = requests.recv().await.unwrap();
     assert_eq!((&request["model"], &request["tools"][0]["function"]["name"]), (&"m".into(), &"end_call".into()));
+    let said: Vec<_> = request["messages"].as_array().unwrap().iter().map(|message| &message["content"]).collect();
+    assert_eq!(said[said.len() - 2..], ["Good day.", "Hello."]);
     let (url, _requests) = chat_server(401).await;
     let report = world.check(&text(&url)).await;
     assert_only(&report, "model", Level::Fail, "The chat server answered 401");

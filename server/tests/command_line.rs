@@ -202,3 +202,28 @@ async fn realtime_takes_the_chat_servers_key_from_a_variable_or_a_file() {
         assert!(said.contains(told) && !said.contains("sk-chat"), "{set:?}: {said}");
     }
 }
+
+/// Without any weights, one command fetches all that is wanted, and it is the one that is named.
+#[cfg(feature = "voice")]
+#[tokio::test]
+async fn what_fetches_the_weights_is_what_fetches_those_that_are_wanted() {
+    let world = World::new().await;
+    let wanted = "recogniser = \"base\"\n[defaults]\nvad = \"semantic\"\nmodel = { provider = \"local\" }\n";
+    world.file("patchcord.toml", wanted);
+    let mut serve = world.patchcord(&["serve"]);
+    let log = tokio::task::spawn_blocking(move || {
+        let mut child = serve.spawn().unwrap();
+        let log = read_until(&mut child, "listening");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        log
+    });
+    let log = log.await.unwrap();
+    assert!(log.contains("run `patchcord models pull --recogniser base --turn-end`"), "{log}");
+    assert_eq!(log.matches("models pull").count(), 1, "{log}");
+
+    let realtime = output(world.patchcord(&["realtime", "--recogniser", "base"])).await;
+    assert_ne!(realtime.status.code(), Some(0));
+    let said = text(&realtime);
+    assert!(said.contains("is missing: run `patchcord models pull --recogniser base`\n"), "{said}");
+}

@@ -7,22 +7,22 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// What a demo prints, that went well.
-fn demo(model: &str, weights: &Path, out: &Path) -> Value {
-    let demo = Command::new(env!("CARGO_BIN_EXE_patchcord"))
-        .args(["demo", "--json", "--model", model, "--out"])
-        .arg(out)
-        .env("PATCHCORD_VOICE_MODELS", weights)
-        .env_remove("PATCHCORD_LOG")
-        .output()
-        .unwrap();
-    let (printed, logged) = (String::from_utf8_lossy(&demo.stdout), String::from_utf8_lossy(&demo.stderr));
+/// What a demo prints, that went well, and what it logs.
+fn demo(model: &str, weights: &Path, out: &Path, log: Option<&str>) -> (Value, String) {
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_patchcord"));
+    demo.args(["demo", "--json", "--model", model, "--out"]).arg(out).env("PATCHCORD_VOICE_MODELS", weights);
+    match log {
+        Some(mode) => demo.env("PATCHCORD_LOG", mode),
+        None => demo.env_remove("PATCHCORD_LOG"),
+    };
+    let demo = demo.output().unwrap();
+    let (printed, logged) = (String::from_utf8_lossy(&demo.stdout), String::from_utf8(demo.stderr).unwrap());
     assert!(demo.status.success(), "{printed}\n{logged}");
-    assert_eq!(logged, "", "a good call has nothing to warn about");
-    serde_json::from_str(&printed).unwrap()
+    assert!(!logged.contains("WARN") && !logged.contains("ERROR"), "a good call has nothing to warn about: {logged}");
+    (serde_json::from_str(&printed).unwrap(), logged)
 }
 
-/// What it says follows from what it hears: nobody tells it the caller's lines.
+/// What it says follows from what it hears: nobody tells it the caller's lines. It rings when it can be answered.
 #[test]
 #[cfg(feature = "voice")]
 fn the_embedded_model_holds_the_call_too() {
@@ -33,7 +33,9 @@ fn the_embedded_model_holds_the_call_too() {
         return println!("SKIPPED: no weights in {} (scripts/voice-models fetches them)", weights.display());
     }
     let out = tempfile::tempdir().unwrap();
-    let told = demo("local", &weights, out.path());
+    let (told, logged) = demo("local", &weights, out.path(), Some("minimal"));
+    let place = |line: &str| logged.find(line).unwrap_or_else(|| panic!("{line:?} is not in {logged}"));
+    assert!(place("the embedded model is loaded") < place("call announced"), "{logged}");
     let checks = told["checks"].as_array().unwrap();
     assert!(checks.len() == 6 && checks.iter().all(|check| check["ok"] == true), "{checks:#?}");
     let transcript = std::fs::read_to_string(out.path().join("transcript.txt")).unwrap().to_lowercase();
@@ -44,7 +46,8 @@ fn the_embedded_model_holds_the_call_too() {
 #[test]
 fn the_demo_holds_a_call_and_leaves_it_behind() {
     let out = tempfile::tempdir().unwrap();
-    let told = demo("fake", Path::new("none"), out.path());
+    let (told, logged) = demo("fake", Path::new("none"), out.path(), None);
+    assert_eq!(logged, "", "nobody asked for a log");
     let checks = told["checks"].as_array().unwrap();
     assert!(checks.len() >= 6 && checks.iter().all(|check| check["ok"] == true), "{checks:#?}");
     assert_eq!(told["call"]["ended_reason"], "goodbye");

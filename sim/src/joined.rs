@@ -56,7 +56,7 @@ impl Line {
             if let (Some(began_at), Some(step)) = (broken_off, line.steps.get_mut(from)) {
                 step.began_at = began_at;
             }
-            line.most_buffered = line.most_buffered.max(report.most_buffered);
+            line.most_buffered = line.most_buffered.max(report.most_buffered());
             line.violations.extend(report.violations.iter().cloned());
         }
         line

@@ -55,7 +55,9 @@ fn the_timeline_is_what_the_caller_heard() {
     let expected = [&[0xFF; 8][..], &[1; 16], &[2; 8], &[0xFF; 48], &[3; 8], &[0xFF; 8]].concat();
     assert_eq!(twilio.report().played, expected);
     assert_eq!(twilio.report().audible, [ms(1)..ms(4), ms(10)..ms(11)]);
-    assert_eq!(twilio.report().most_buffered, ms(3));
+    let piece = |at, plays_at, bytes| Piece { received_at: ms(at), plays_at: ms(plays_at), bytes };
+    assert_eq!(twilio.report().pieces, [piece(1, 1, 16), piece(1, 3, 8), piece(10, 10, 8)]);
+    assert_eq!(twilio.report().most_buffered(), ms(3));
 }
 
 #[test]

@@ -172,6 +172,8 @@ async fn what_goes_wrong_is_told_by_the_hosted_models_codes() {
     let status = |line: &str, body: &str| Does::Answer(format!("HTTP/1.1 {line}\r\nconnection: close\r\n\r\n{body}"));
     let answered = |text: &str| Does::Answer(format!("{OK}{text}"));
     let quota = r#"{"error": {"code": "insufficient_quota", "message": "sk-secret"}}"#;
+    let long = r#"{"error": {"code": 400, "type": "exceed_context_size_error", "message": "sk-secret"}}"#;
+    let long_too = r#"{"error": {"code": "context_length_exceeded", "type": "invalid_request_error"}}"#;
     let broken_off = r#"data: {"error": {"message": "sk-secret", "code": 500}}"#;
     let cases = [
         (status("401 Unauthorized", "{\"error\": \"sk-secret\"}"), "invalid_api_key", "401"),
@@ -179,6 +181,8 @@ async fn what_goes_wrong_is_told_by_the_hosted_models_codes() {
         (status("404 Not Found", "<html>sk-secret"), "model_not_found", "404"),
         (status("429 Too Many Requests\r\nretry-after: 3", "{}"), "rate_limit_exceeded", "Please try again in 3s."),
         (status("429 Too Many Requests", quota), "insufficient_quota", "429"),
+        (status("400 Bad Request", long), "server_error", "lower model.chat.messages_max"),
+        (status("400 Bad Request", long_too), "server_error", "lower model.chat.messages_max"),
         (status("500 Internal Server Error", "sk-secret"), "server_error", "500"),
         (status("302 Found\r\nlocation: http://127.0.0.1:1/", ""), "server_error", "302"),
         (answered("data: sk-secret\n\n"), "server_error", "no JSON object"),

@@ -291,7 +291,7 @@ fn what_the_product_asks_for_is_asked_for() {
     // A goodbye in the conversation's language does, and no function.
     bench.session.receive(&create(call::Reason::Farewell, None));
     bench.collect();
-    assert_eq!(bench.told(), ["assistant: Good day!", "user: Hm."]);
+    assert_eq!(bench.told(), ["user: (The caller is on the line.)", "assistant: Good day!", "user: Hm."]);
     let body = bench.asked[0].body(40);
     let instructions = body["messages"][0]["content"].as_str().unwrap();
     assert!(instructions.starts_with("Be brief.\n\n") && instructions.contains("goodbye"), "{instructions}");
@@ -304,7 +304,8 @@ fn what_the_product_asks_for_is_asked_for() {
     bench.session.receive(&pressed);
     bench.collect();
     bench.create(json!({}));
-    assert!(bench.told()[2].starts_with("user: (") && bench.told()[2].ends_with(" 42"), "{:?}", bench.told());
+    let told = bench.told();
+    assert!(told[2].starts_with("user: Hm.\n(") && told[2].ends_with(" 42"), "{told:?}");
 }
 
 /// What a flow has to refuse: its instructions and its input are the response's own, and no part of the conversation.

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use super::{Finding, Report};
-use crate::agent::Agent;
+use crate::agent::{Agent, Provider};
 use crate::config::{Config, Secret, Verify};
 use crate::{Calls, Server};
 
@@ -119,6 +119,8 @@ impl Stage {
         config.max_calls = config.max_calls.max(2 * LIVE);
         for agent in &mut config.agents {
             agent.max_calls = None;
+            // Nor which model: the simulated one has to say what is heard.
+            agent.model.provider = Provider::OpenAi;
         }
         let agent = config.agents.first().cloned().unwrap_or_default();
         let number = agent.numbers.first().cloned().unwrap_or_else(|| "+15005550006".to_owned());

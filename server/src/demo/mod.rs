@@ -11,6 +11,7 @@ mod checks;
 mod show;
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use call::trace::Trace;
 use futures_util::stream;
 use sim::carrier::twilio::CallOptions;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use crate::record::CallRecord;
 use crate::{Calls, Server};
@@ -55,6 +57,12 @@ pub enum Model {
 impl Model {
     const DEFAULT: &str = if cfg!(feature = "voice") { "local" } else { "fake" };
 }
+
+/// When it is said that the embedded model is still being loaded.
+const LOADING_TOLD_AFTER: Duration = Duration::from_secs(2);
+
+/// How long that may take: seconds, on a machine with several times the work that it can do.
+const LOADING_MAX: Duration = Duration::from_secs(120);
 
 /// How long everything may take after the caller's side is over.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -96,6 +104,7 @@ pub async fn run(args: Args, env: &dyn Fn(&str) -> Option<String>) -> Result<boo
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no free port on loopback")?;
     let server = Server::new(cast.config(data.path())?, listener)?;
     let calls = server.calls();
+    let loaded = server.loaded();
     let base = format!("http://{}", server.address());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(server.run(stream::once(async {
@@ -107,9 +116,15 @@ pub async fn run(args: Args, env: &dyn Fn(&str) -> Option<String>) -> Result<boo
     if !args.json {
         show::opening(cast.length(), args.model);
     }
+    let still_loading = || {
+        if !args.json {
+            show::still_loading();
+        }
+    };
+    until_loaded(loaded, still_loading).await?;
     let options = CallOptions { limit: cast.length() + PATIENCE, ..CallOptions::default() };
     let report = cast.carrier.call(&base, cast::CALLER, cast::CALLED, cast.caller.clone(), options).await;
-    let record = tokio::time::timeout(RECORD_MAX, calls.wait_for_finished(1)).await;
+    let record = timeout(RECORD_MAX, calls.wait_for_finished(1)).await;
     let record = record.ok().flatten().context("the call left no record; its log says more")?;
     drop(stop);
     server.await.context("the server panicked")??;
@@ -125,6 +140,22 @@ pub async fn run(args: Args, env: &dyn Fn(&str) -> Option<String>) -> Result<boo
         show::files(&args.out, good);
     }
     Ok(good)
+}
+
+/// The call waits for the model, and not the caller, whose first words would wait for it otherwise.
+async fn until_loaded(loaded: impl Future<Output = Result<()>>, still_loading: impl FnOnce()) -> Result<()> {
+    let mut loaded = pin!(loaded);
+    if let Ok(loaded) = timeout(LOADING_TOLD_AFTER, &mut loaded).await {
+        return loaded;
+    }
+    still_loading();
+    let late = || {
+        let limit = LOADING_MAX.as_secs();
+        format!(
+            "the embedded model was not loaded within {limit} s: try again when this machine has less to do, or with --model fake"
+        )
+    };
+    timeout(LOADING_MAX - LOADING_TOLD_AFTER, loaded).await.with_context(late)?
 }
 
 /// What was left in the folder and is judged too.
@@ -169,4 +200,44 @@ fn summary(out: &Path, record: &CallRecord, checks: &[Check]) -> serde_json::Val
         })
         .collect();
     serde_json::json!({"out": out, "call": record, "checks": checks})
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::{pending, ready};
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_model_that_is_there_is_not_waited_for() {
+        until_loaded(ready(Ok(())), || panic!("nothing was waited for")).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_model_that_takes_long_is_waited_for_and_said_to() {
+        let (load, loaded) = oneshot::channel();
+        let load = Cell::new(Some(load));
+        let loaded = async { loaded.await.context("it was not said to take long") };
+        // It is loaded only when that was said: nothing else lets the wait end.
+        until_loaded(loaded, || load.take().unwrap().send(()).unwrap()).await.unwrap();
+        assert!(load.take().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_model_that_cannot_be_loaded_is_the_reason() {
+        let never = ready(Err(anyhow::anyhow!("it is damaged")));
+        let error = until_loaded(never, || panic!("nothing was waited for")).await.unwrap_err();
+        assert_eq!(error.to_string(), "it is damaged");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_model_that_never_comes_ends_the_wait() {
+        let began = tokio::time::Instant::now();
+        let error = until_loaded(pending(), || ()).await.unwrap_err();
+        assert_eq!(began.elapsed(), LOADING_MAX);
+        assert!(format!("{error:#}").contains("--model fake"), "{error:#}");
+    }
 }

@@ -34,6 +34,11 @@ pub fn opening(length: Duration, model: Model) {
     println!();
 }
 
+pub fn still_loading() {
+    println!("The model is still being loaded; the phone rings when it is.");
+    println!();
+}
+
 /// Prints turns and decisions until the calls are over.
 pub async fn conversation(mut events: broadcast::Receiver<CallEvent>) {
     let mut asides = Asides::default();

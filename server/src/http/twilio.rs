@@ -85,7 +85,7 @@ fn begin(app: &App, facts: CallFacts, agent: Agent, on_machine: OnMachine, form:
     let Some((account, name)) = app.model_of(&agent) else {
         tracing::error!(
             agent = agent.name,
-            "a caller got no agent: the embedded model has no weights; run `patchcord models pull`"
+            "a caller got no agent: the embedded model has no weights; `patchcord check` says what to run"
         );
         return Ok(twiml::answer(twiml::instead(agent.busy.as_ref().unwrap_or(&app.config.twilio.busy))));
     };

@@ -63,8 +63,8 @@ fn judge_call(plan: &Plan, line: &Line, outcome: &Outcome, record: &CallRecord, 
             return Err(format!("A6: the carrier would warn: {violation}"));
         }
         let allowed = lead(&line.plan, plan) + line.plan.call.stream.post_clear_tail + Duration::from_millis(1);
-        if line.plan.carrier_stalls.is_empty() && stream.most_buffered > allowed {
-            return Err(format!("A3: {:?} lay at the carrier, {allowed:?} are allowed", stream.most_buffered));
+        if line.plan.carrier_stalls.is_empty() && stream.most_buffered() > allowed {
+            return Err(format!("A3: {:?} lay at the carrier, {allowed:?} are allowed", stream.most_buffered()));
         }
     }
     judge_sound(plan, line, outcome)

@@ -153,10 +153,38 @@ pub struct StreamReport {
     pub received: Received,
     /// Audio frames sent.
     pub frames_sent: u64,
-    /// The most that lay unplayed at any time (A3).
-    pub most_buffered: Duration,
+    /// The agent's audio, message by message.
+    pub pieces: Vec<Piece>,
     /// What Twilio would have warned about, by its error code. At most [`MOST_VIOLATIONS`].
     pub violations: Vec<String>,
+}
+
+impl StreamReport {
+    /// The most that lay unplayed at any time (A3).
+    pub fn most_buffered(&self) -> Duration {
+        self.pieces.iter().map(Piece::lies).max().unwrap_or_default()
+    }
+}
+
+/// One message of the agent's audio.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Piece {
+    pub received_at: Duration,
+    /// When its first byte plays, if no `clear` comes before.
+    pub plays_at: Duration,
+    pub bytes: u64,
+}
+
+impl Piece {
+    /// When it has been played.
+    pub fn ends_at(&self) -> Duration {
+        self.plays_at + Duration::from_micros(self.bytes * BYTE_MICROS)
+    }
+
+    /// How much lies unplayed when it has come.
+    pub fn lies(&self) -> Duration {
+        self.ends_at() - self.received_at
+    }
 }
 
 /// When a step of the script was taken.
@@ -265,7 +293,7 @@ impl FakeStream {
             clears: Vec::new(),
             received: Received::default(),
             frames_sent: 0,
-            most_buffered: Duration::ZERO,
+            pieces: Vec::new(),
             violations: Vec::new(),
         };
         let mut stream = Self {
@@ -601,7 +629,8 @@ impl FakeStream {
         if let Some(span) = self.report.audible.last_mut() {
             span.end = end;
         }
-        self.report.most_buffered = self.report.most_buffered.max(end - self.now);
+        let (received_at, plays_at) = (self.now, self.time_of(start));
+        self.report.pieces.push(Piece { received_at, plays_at, bytes: audio.len() as u64 });
     }
 
     fn mark(&mut self, name: &str) {

@@ -27,6 +27,9 @@ pub enum Turn {
 /// had the last word.
 pub const SILENT: &str = "(The caller says nothing.)";
 
+/// What stands for the caller before the agent's first words, where those come first: a greeting does.
+pub const IS_THERE: &str = "(The caller is on the line.)";
+
 /// What stands for words that were heard and not understood.
 pub const NOT_UNDERSTOOD: &str = "(The caller said something that could not be understood.)";
 
@@ -77,14 +80,20 @@ impl Request {
             count -= groups.remove(0).len();
         }
         let mut messages: Vec<Value> = groups.into_iter().flatten().collect();
-        let last = messages.last().and_then(|message| message["role"].as_str());
-        if !matches!(last, Some("user" | "tool")) {
+        let is_of = |message: Option<&Value>, roles: &[&str]| {
+            message.and_then(|message| message["role"].as_str()).is_some_and(|role| roles.contains(&role))
+        };
+        if !is_of(messages.last(), &["user", "tool"]) {
             messages.push(message("user", SILENT));
+        }
+        let first = messages.iter().position(|message| !is_of(Some(message), &["system"])).unwrap_or_default();
+        if is_of(messages.get(first), &["assistant"]) {
+            messages.insert(first, message("user", IS_THERE));
         }
         if !self.instructions.is_empty() {
             messages.insert(0, message("system", &self.instructions));
         }
-        messages
+        alternating(messages)
     }
 
     /// Messages that cannot be without each other: what the agent said and called then, and what came of it.
@@ -130,6 +139,25 @@ impl Request {
             _ => None,
         })
     }
+}
+
+/// Messages of one role in a row as one. Many models' templates have the two sides take turns, beginning with the user, and
+/// fail with anything else; their servers then refuse the whole conversation.
+fn alternating(messages: Vec<Value>) -> Vec<Value> {
+    let mut joined: Vec<Value> = Vec::new();
+    for message in messages {
+        match joined.last_mut() {
+            // Each output stands for itself, and what was called is followed by its outputs.
+            Some(last) if last["role"] == message["role"] && message["role"] != "tool" => {
+                let texts = [&last["content"], &message["content"]];
+                let text = texts.into_iter().filter_map(Value::as_str).collect::<Vec<_>>().join("\n");
+                *last = message;
+                last["content"] = text.into();
+            }
+            _ => joined.push(message),
+        }
+    }
+    joined
 }
 
 fn message(role: &str, text: &str) -> Value {
@@ -213,6 +241,7 @@ mod tests {
             messages(turns, 40),
             [
                 "system: Be brief.",
+                "user: (The caller is on the line.)",
                 "assistant: Hello.",
                 "user: Book.",
                 "assistant: A moment. a,b",
@@ -228,14 +257,47 @@ mod tests {
     #[test]
     fn the_caller_has_the_last_word() {
         assert_eq!(messages(vec![], 40), ["system: Be brief.", "user: (The caller says nothing.)"]);
-        assert_eq!(messages(vec![agent("Hello.")], 40)[2..], ["user: (The caller says nothing.)"]);
+        assert_eq!(messages(vec![agent("Hello.")], 40)[3..], ["user: (The caller says nothing.)"]);
+    }
+
+    /// As the templates of Gemma and Mistral want it: llama.cpp and vLLM answer 400 otherwise.
+    #[test]
+    fn both_sides_take_turns_and_the_caller_begins() {
+        let system = |text: &str| Turn::System(text.to_owned());
+        let turns = vec![
+            system("It is Monday."),
+            agent("Hello."),
+            caller("I want"),
+            caller("a table."),
+            agent("For when?"),
+            agent("Are you still there?"),
+            call("a"),
+            output("a"),
+            agent("It is booked."),
+        ];
+        assert_eq!(
+            messages(turns, 40),
+            [
+                "system: Be brief.\nIt is Monday.",
+                "user: (The caller is on the line.)",
+                "assistant: Hello.",
+                "user: I want\na table.",
+                "assistant: For when?\nAre you still there? a",
+                "tool: of a",
+                "assistant: It is booked.",
+                "user: (The caller says nothing.)",
+            ]
+        );
+        // What was forgotten leaves it to the caller to begin, too.
+        let told = messages(vec![caller("1"), agent("2"), caller("3")], 2);
+        assert_eq!(told[1..], ["user: (The caller is on the line.)", "assistant: 2", "user: 3"]);
     }
 
     #[test]
     fn the_oldest_is_forgotten_and_calls_stay_with_their_outputs() {
         let turns = vec![caller("1"), agent("2"), call("a"), output("a"), caller("3"), agent("4"), caller("5")];
         assert_eq!(
-            messages(turns.clone(), 5)[1..],
+            messages(turns.clone(), 5)[2..],
             ["assistant: 2 a", "tool: of a", "user: 3", "assistant: 4", "user: 5"]
         );
         // Its output alone would be refused.

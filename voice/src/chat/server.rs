@@ -191,6 +191,21 @@ async fn refused(mut response: Response, until: Instant) -> Failure {
         StatusCode::TOO_MANY_REQUESTS => "rate_limit_exceeded",
         _ => "server_error",
     });
-    let again = wait_s.map(|seconds| format!(" Please try again in {seconds}s.")).unwrap_or_default();
-    Failure { code, message: format!("The chat server answered {status}.{again}") }
+    let next = match wait_s {
+        Some(seconds) => format!(" Please try again in {seconds}s."),
+        None if is_too_long(&body["error"]) => TOO_LONG.to_owned(),
+        None => String::new(),
+    };
+    Failure { code, message: format!("The chat server answered {status}.{next}") }
+}
+
+/// What to do where asking again is of no use before it was done.
+const TOO_LONG: &str = " The conversation is longer than what its model can read: give it a larger context, or lower \
+                        model.chat.messages_max.";
+
+/// As OpenAI and llama.cpp say it; others refuse such a conversation without a name for it, or cut it by themselves.
+fn is_too_long(error: &Value) -> bool {
+    [&error["code"], &error["type"]]
+        .iter()
+        .any(|name| *name == "context_length_exceeded" || *name == "exceed_context_size_error")
 }

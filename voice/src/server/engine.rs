@@ -212,7 +212,7 @@ fn judge(weights: Weights, room: usize) -> SyncSender<Job> {
     let (jobs, asked) = sync_channel::<Job>(room);
     thread("voice-judge", move || {
         let mut turn_end = weights.turn_end().unwrap_or_else(|error| {
-            tracing::error!(%error, "silence alone ends turns");
+            tracing::error!(%error, "silence alone ends turns; run `patchcord models pull`, which puts right what is damaged");
             None
         });
         while let Ok((work, results)) = asked.recv() {
