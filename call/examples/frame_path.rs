@@ -33,6 +33,7 @@ fn main() {
         "uplink-recorded" => repeat(count, &mut Line::answering(RECORDED), Line::caller_frame),
         // 20 ms of a call in which both are heard: a frame each way, a tenth of a delta, a fifth of a mark and its return.
         "tick" => Line::answering(QUIET).ticks(count),
+        "tick-grouped" => Line::answering_in_groups(QUIET, 3).ticks(count),
         "tick-recorded" => Line::answering(RECORDED).ticks(count),
         "read-media" => repeat(count, &mut text, |_| {
             let _ = black_box(twilio::read(black_box(&media)));

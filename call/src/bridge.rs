@@ -252,14 +252,20 @@ impl Bridge {
                 if !self.is_ours(stream_sid.as_deref()) || track == Track::Outbound {
                     return self.odd("audio of another stream");
                 }
-                let Some(bytes) = payload::payload_len(&payload) else {
+                self.caller_audio.clear();
+                self.caller_payload.clear();
+                // Both say the same of what is base64, and one of them is enough.
+                let bytes = if self.wants.samples || self.append_frames > 1 {
+                    let decoded = payload::decode_into(&payload, &mut self.caller_audio);
+                    decoded.ok().and_then(|()| u32::try_from(self.caller_audio.len()).ok())
+                } else {
+                    payload::payload_len(&payload)
+                };
+                let Some(bytes) = bytes else {
                     return self.odd("audio that is not base64");
                 };
-                self.caller_payload.clear();
                 self.caller_payload.push_str(&payload);
-                self.caller_audio.clear();
                 if self.wants.samples {
-                    self.decode_caller();
                     self.record_caller = self
                         .stream
                         .as_ref()

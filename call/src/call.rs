@@ -355,7 +355,9 @@ impl Call {
             return None;
         }
         let config = &self.config;
-        let deadlines = [
+        // Moments first: reasons are compared only where two are due at once.
+        let mut next: Option<Deadline> = None;
+        for (at, reason) in [
             (self.ending.deadline(config), DeadlineReason::Carrier),
             (self.link.deadline(config), DeadlineReason::Model),
             (self.slot_deadline(), DeadlineReason::Model),
@@ -374,8 +376,14 @@ impl Call {
             (self.next_frame(), DeadlineReason::Frame),
             (self.playback.heard_out(self.now), DeadlineReason::Heard),
             (self.playback.marks_expire(config), DeadlineReason::Mark),
-        ];
-        deadlines.into_iter().filter_map(|(at, reason)| Some(Deadline { at: at?, reason })).min()
+        ] {
+            if let Some(at) = at
+                && next.is_none_or(|next| Deadline { at, reason } < next)
+            {
+                next = Some(Deadline { at, reason });
+            }
+        }
+        next
     }
 
     /// Does everything that the state asks for now. The order is the order of the outputs.

@@ -452,12 +452,7 @@ impl Playback {
         if !self.in_flight.is_empty() && self.paused {
             return Err("B4: nothing lies at the carrier during a hold");
         }
-        if self
-            .in_flight
-            .iter()
-            .zip(self.in_flight.iter().skip(1))
-            .any(|(a, b)| a.end > b.end || a.play_end > b.play_end)
-        {
+        if !self.in_flight.iter().is_sorted_by(|a, b| a.end <= b.end && a.play_end <= b.play_end) {
             return Err("A2: frames are played in order");
         }
         Ok(())

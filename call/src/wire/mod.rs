@@ -4,4 +4,5 @@
 
 pub mod openai;
 pub mod payload;
+mod plain;
 pub mod twilio;

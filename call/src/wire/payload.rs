@@ -5,7 +5,15 @@
 //! message to the model itself.
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose;
+
+/// With the widest instructions that the processor turns out to have.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+static STANDARD: std::sync::LazyLock<base64::engine::simd::Simd> =
+    std::sync::LazyLock::new(|| base64::engine::simd::Simd::standard(general_purpose::PAD));
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+static STANDARD: general_purpose::GeneralPurpose = general_purpose::STANDARD;
 
 /// What was to be audio is not base64: a character outside the alphabet, or wrong padding.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]

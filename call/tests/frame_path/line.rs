@@ -46,8 +46,15 @@ pub struct Counted {
 impl Line {
     /// The caller has asked something, and the answer begins.
     pub fn answering(wants: Wants) -> Line {
+        Line::answering_in_groups(wants, 1)
+    }
+
+    /// The same with so many frames in a message, each way.
+    pub fn answering_in_groups(wants: Wants, frames: u32) -> Line {
         let facts = CallFacts { direction: Direction::Inbound };
-        let bridge = Bridge::new(CallConfig::default(), facts, SessionSettings::default(), Clips::default(), wants);
+        let config = CallConfig { group_frames: frames, ..CallConfig::default() };
+        let mut bridge = Bridge::new(config, facts, SessionSettings::default(), Clips::default(), wants);
+        bridge.group_appends(frames);
         let delta = STANDARD.encode([0x55; DELTA_FRAMES * FRAME_BYTES]);
         let mut line = Line {
             bridge,
@@ -191,9 +198,11 @@ impl Line {
         let frame = Duration::from_millis(20);
         while let Some(effect) = self.bridge.poll() {
             match effect {
-                Effect::ToCarrier(Outgoing::Audio, _) => {
+                Effect::ToCarrier(Outgoing::Audio, text) => {
                     self.counted.audio += 1;
-                    self.played_until = self.played_until.max(self.now) + frame;
+                    // One frame, or more: 213 characters each, and less than 200 around them.
+                    let frames = text.len() as u32 / 213;
+                    self.played_until = self.played_until.max(self.now) + frames * frame;
                 }
                 Effect::ToCarrier(Outgoing::Mark, text) => {
                     self.counted.marks += 1;

@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use call::wire::payload::{decode_into, encode_into};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Duration, Instant, sleep_until};
@@ -84,6 +83,7 @@ async fn relay(stream: TcpStream, url: &str, tls: Arc<rustls::ClientConfig>, sen
     let mut stream_sid = String::new();
     let mut queue: VecDeque<u8> = VecDeque::new();
     let mut delta = Vec::new();
+    let mut base64 = String::new();
     let mut played_until = Instant::now();
     loop {
         let due = played_until - LEAD + FRAME;
@@ -108,7 +108,7 @@ async fn relay(stream: TcpStream, url: &str, tls: Arc<rustls::ClientConfig>, sen
                         Sends::Deltas => carrier.send(media(&stream_sid, payload)).await?,
                         Sends::Frames => {
                             delta.clear();
-                            STANDARD.decode_vec(payload, &mut delta)?;
+                            decode_into(payload, &mut delta)?;
                             queue.extend(&delta);
                         }
                     }
@@ -123,8 +123,10 @@ async fn relay(stream: TcpStream, url: &str, tls: Arc<rustls::ClientConfig>, sen
             }
             () = sleep_until(due), if !queue.is_empty() => {
                 let frame: Vec<u8> = queue.drain(..queue.len().min(FRAME_BYTES)).collect();
+                base64.clear();
+                encode_into(&frame, &mut base64);
                 played_until = played_until.max(Instant::now()) + FRAME;
-                carrier.send(media(&stream_sid, &STANDARD.encode(&frame))).await?;
+                carrier.send(media(&stream_sid, &base64)).await?;
             }
         }
     }

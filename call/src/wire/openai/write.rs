@@ -2,15 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use super::client::{ClientEvent, Content, Item, ResponseParams};
 use super::read::{REQUEST_KEY, Realtime};
 use super::settings::SessionSettings;
 use crate::id::RequestId;
 use crate::output::{ModelOutput, Reason, Remembered};
-use crate::wire::payload::payload_len;
+use crate::wire::payload::{self, payload_len};
 
 pub(super) const APPEND_START: &str = r#"{"type":"input_audio_buffer.append","audio":""#;
 pub(super) const APPEND_END: &str = r#""}"#;
@@ -28,7 +25,7 @@ pub fn write_append(out: &mut String, payload: &str) {
 /// The same for µ-law that is not in base64 yet.
 pub fn write_append_bytes(out: &mut String, audio: &[u8]) {
     out.push_str(APPEND_START);
-    STANDARD.encode_string(audio, out);
+    payload::encode_into(audio, out);
     out.push_str(APPEND_END);
 }
 
