@@ -1,46 +1,22 @@
-//! A channel that seldom has anything, waited for beside sockets that often do.
-//!
-//! Whoever waits for several things asks each of them whenever one is ready. To ask a channel is to look at half a dozen
-//! places in memory that nobody has lately used; with hundreds of calls on a core, that was a twentieth of what they cost.
-//! So it rings a bell when it has something, and only the bell is looked at.
+//! A channel that seldom has anything, waited for beside sockets that often do: looked at when its bell rang.
 
 use std::future::poll_fn;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll};
 
-use futures_util::task::AtomicWaker;
 use tokio::sync::mpsc;
+
+use crate::bell::Bell;
 
 pub(crate) struct Inbox<T> {
     channel: mpsc::Receiver<T>,
-    bell: Arc<Bell>,
-    /// The same, as the channel rings it.
-    waker: Waker,
-}
-
-struct Bell {
-    rang: AtomicBool,
-    /// The task that waits.
-    task: AtomicWaker,
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.rang.store(true, Ordering::Release);
-        self.task.wake();
-    }
+    bell: Bell,
+    /// It rang, and there may be more than was taken since.
+    rang: bool,
 }
 
 impl<T> Inbox<T> {
     pub(crate) fn new(channel: mpsc::Receiver<T>) -> Self {
-        // The channel does not know the bell before it has been asked once.
-        let bell = Arc::new(Bell { rang: AtomicBool::new(true), task: AtomicWaker::new() });
-        Inbox { channel, waker: bell.clone().into(), bell }
+        Inbox { channel, bell: Bell::new(), rang: false }
     }
 
     /// As the channel's own. May be dropped at any await.
@@ -48,17 +24,13 @@ impl<T> Inbox<T> {
         poll_fn(|cx| self.poll_recv(cx)).await
     }
 
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        // Before the bell is looked at: it may ring in between.
-        self.bell.task.register(cx.waker());
-        if !self.bell.rang.swap(false, Ordering::Acquire) {
+    fn poll_recv(&mut self, cx: &Context<'_>) -> Poll<Option<T>> {
+        self.rang |= self.bell.rang(cx);
+        if !self.rang {
             return Poll::Pending;
         }
-        let polled = self.channel.poll_recv(&mut Context::from_waker(&self.waker));
-        if polled.is_ready() {
-            // There may be more.
-            self.bell.rang.store(true, Ordering::Release);
-        }
+        let polled = self.channel.poll_recv(&mut self.bell.context());
+        self.rang = polled.is_ready();
         polled
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod agent;
 pub mod answer;
+mod bell;
 #[cfg(target_os = "linux")]
 pub mod bench;
 mod calls;

@@ -15,6 +15,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::bell::Bell;
 use crate::meter::Stamp;
 use crate::together::Together;
 
@@ -137,6 +138,10 @@ enum Silence {
 /// A socket that may not be there (yet, or any more).
 pub(crate) struct Socket<S, M> {
     connection: Option<S>,
+    /// Rung by the connection, and by whatever else here is waited for.
+    bell: Bell,
+    /// It rang, and all that lies there was not read since.
+    readable: bool,
     /// Each with its length, and what is measured by it.
     waiting: VecDeque<(M, usize, Option<Stamp>)>,
     /// Of messages that the connection has taken, but not all of which it has written.
@@ -167,6 +172,8 @@ where
     pub(crate) fn absent(waiting_bytes_max: usize) -> Self {
         Socket {
             connection: None,
+            bell: Bell::new(),
+            readable: false,
             waiting: VecDeque::new(),
             unwritten: Vec::new(),
             written: Vec::new(),
@@ -293,14 +300,21 @@ where
         if self.overflowed {
             return Poll::Ready(Received::Lost("it took nothing for too long"));
         }
-        while let Some(Poll::Ready(silence)) = self.watch.as_mut().map(|watch| watch.poll(cx)) {
+        // Before it is asked whether it rang.
+        self.bell.unmute();
+        let rang = self.bell.rang(cx);
+        self.readable |= rang;
+        let listening = &mut self.bell.context();
+        while rang && let Some(Poll::Ready(silence)) = self.watch.as_mut().map(|watch| watch.poll(listening)) {
             match silence {
                 Silence::Ask => self.waiting.push_back((M::ping(), 0, None)),
                 // What it said may lie here unread, if we were late ourselves.
-                Silence::Unanswered => match connection.poll_next_unpin(cx) {
+                Silence::Unanswered => match connection.poll_next_unpin(listening) {
                     Poll::Ready(Some(Ok(message))) => {
                         self.watch.as_mut().map(Watch::heard);
                         if let Some(received) = message.received() {
+                            // To watch on.
+                            self.bell.ring();
                             return Poll::Ready(received);
                         }
                     }
@@ -311,7 +325,7 @@ where
             }
         }
         while !self.waiting.is_empty() {
-            match connection.poll_ready_unpin(cx) {
+            match connection.poll_ready_unpin(listening) {
                 Poll::Pending => break,
                 Poll::Ready(Err(_)) => return Poll::Ready(Received::Lost("writing failed")),
                 Poll::Ready(Ok(())) => {
@@ -326,7 +340,7 @@ where
             }
         }
         if self.unflushed {
-            self.unflushed = match connection.poll_flush_unpin(cx) {
+            self.unflushed = match connection.poll_flush_unpin(listening) {
                 Poll::Ready(Err(_)) => return Poll::Ready(Received::Lost("writing failed")),
                 Poll::Ready(Ok(())) => false,
                 Poll::Pending => true,
@@ -337,24 +351,19 @@ where
             let now = Instant::now();
             self.written.extend(self.unwritten.drain(..).map(|stamp| (stamp, now - stamp.since)));
         }
-        if flushed && self.waiting.is_empty() {
+        let wrote_all = flushed && self.waiting.is_empty();
+        if wrote_all {
             if let Some(since) = self.blocked_since.take() {
                 self.blocked += since.elapsed();
             }
         } else if self.blocked_since.is_none() {
             self.blocked_since = Some(Instant::now());
         }
-        if let Some(together) = &mut self.together {
-            ready!(together.poll(cx));
-        }
-        loop {
-            let Poll::Ready(message) = connection.poll_next_unpin(cx) else {
-                if let Some(together) = &mut self.together {
-                    together.found_nothing(Instant::now());
-                    // Lest it rings too late. If it should be looked at, the connection says so.
-                    let _ = together.poll(cx);
-                }
-                return Poll::Pending;
+        let mut rests = self.together.as_mut().is_some_and(|together| together.poll(cx).is_pending());
+        while self.readable && !rests {
+            let Poll::Ready(message) = connection.poll_next_unpin(listening) else {
+                self.readable = false;
+                break;
             };
             match message {
                 None => return Poll::Ready(Received::Closed(None)),
@@ -372,11 +381,26 @@ where
                 }
             }
         }
+        if let Some(together) = &mut self.together
+            && !rests
+        {
+            together.found_nothing(Instant::now());
+            rests = together.poll(cx).is_pending();
+        }
+        // That something lies there is of no interest before then. That there is room for what waits is.
+        if rests && wrote_all {
+            self.bell.mute();
+        }
+        Poll::Pending
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
 mod tests {
+    use std::sync::{Arc, Mutex};
+    use std::task::Waker;
+
     use super::*;
     use crate::metrics::Measure;
 
@@ -615,6 +639,70 @@ mod tests {
         tokio::time::advance(Duration::from_secs(60)).await;
         assert!(matches!(socket.receive().await, Received::Text(_)));
         assert!(socket.is_attached());
+        // And it is watched on.
+        let began = Instant::now();
+        let received = tokio::time::timeout(Duration::from_secs(60), socket.receive()).await;
+        assert!(matches!(received, Ok(Received::Lost("it did not answer a ping"))), "{received:?}");
+        assert_eq!(began.elapsed(), Duration::from_secs(14));
+    }
+
+    /// A peer that says one thing, and takes nothing until there is room.
+    #[derive(Clone, Default)]
+    struct Full(Arc<Mutex<FullState>>);
+
+    #[derive(Default)]
+    struct FullState {
+        said: bool,
+        room: bool,
+        writer: Option<Waker>,
+    }
+
+    impl Stream for Full {
+        type Item = Result<String, ()>;
+        fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            let said = std::mem::replace(&mut self.0.lock().unwrap().said, true);
+            if said { Poll::Pending } else { Poll::Ready(Some(Ok("hello".to_owned()))) }
+        }
+    }
+
+    impl Sink<String> for Full {
+        type Error = ();
+        fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn start_send(self: Pin<&mut Self>, _: String) -> Result<(), ()> {
+            Ok(())
+        }
+        fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            let mut state = self.0.lock().unwrap();
+            state.writer = Some(cx.waker().clone());
+            if state.room { Poll::Ready(Ok(())) } else { Poll::Pending }
+        }
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Breaks when a socket that is left alone for a while is deaf to there being room again.
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_is_written_as_soon_as_there_is_room_though_nothing_is_to_be_read_yet() {
+        let mut socket = Socket::absent(100);
+        socket.attach(Full::default());
+        socket.read_together(3);
+        assert!(matches!(socket.receive().await, Received::Text(_)));
+        let peer = socket.connection.clone().unwrap();
+        assert!(socket.received().await.is_none());
+        let began = Instant::now();
+        socket.send("wait", Some(Stamp { measure: Measure::RelayToCarrier, since: began }));
+        let room = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(7)).await;
+            let mut state = peer.0.lock().unwrap();
+            state.room = true;
+            state.writer.take().unwrap().wake();
+        });
+        assert!(tokio::time::timeout(Duration::from_secs(1), socket.receive()).await.is_err());
+        room.await.unwrap();
+        assert_eq!(socket.next_written().unwrap().1, Duration::from_millis(7));
     }
 
     #[tokio::test]

@@ -33,7 +33,7 @@ pub(crate) fn others_may_go_first() {
 const ORDERS_MAX: usize = 200_000;
 
 /// Tries every order.
-fn in_every_order(work: impl Fn() + Send + Sync + 'static) {
+pub(crate) fn in_every_order(work: impl Fn() + Send + Sync + 'static) {
     let orders = Arc::new(AtomicUsize::new(0));
     let counted = orders.clone();
     SEARCHED.set(true);
