@@ -16,7 +16,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::driver::{Driver, Ended, Mail, Onlookers, Setup};
-use crate::metrics::{Measure, Measured, Metrics, Rejected, name_of};
+use crate::metrics::{Measure, Metrics, Rejected, name_of};
 use crate::record::{CallFacts, CallRecord, CarrierRecording, Disk, Folder, Recorded, Recorder, TRACE, Tracer};
 use crate::spans::{Span, Spans};
 use crate::store::Store;
@@ -582,11 +582,9 @@ impl Calls {
             }
         };
         let recording = recorded.map(|Recorded { recording, voice_to_voice }| {
-            let mut measured = Measured::default();
             for answer in &voice_to_voice {
-                measured.of(Measure::VoiceToVoice).add(answer.as_secs_f64());
+                self.metrics.measured(Measure::VoiceToVoice, answer.as_secs_f64());
             }
-            self.metrics.measured(&measured);
             ended.summary.latency.voice_to_voice =
                 voice_to_voice.iter().map(|answer| answer.as_millis() as u32).collect();
             recording

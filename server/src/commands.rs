@@ -1,6 +1,7 @@
 //! What a call wants done that takes time: REST requests to the carrier, and tools. None of it holds up the call.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use call::Outcome;
@@ -25,9 +26,11 @@ const RECORDING_PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::f
 /// The carrier's code for a call that cannot be changed because it is over.
 const CALL_NOT_IN_PROGRESS: u64 = 21_220;
 
-/// Does a call's commands. Cheap to clone: the connections are shared.
+/// Does a call's commands. Clones are the same.
 #[derive(Clone)]
-pub(crate) struct Commands {
+pub(crate) struct Commands(Arc<Means>);
+
+struct Means {
     http: Client,
     twilio: Twilio,
     /// Where the carrier tells how its recordings stand. `None`: nowhere.
@@ -46,7 +49,7 @@ impl Commands {
     pub(crate) fn new(http: Client, twilio: Twilio, public_url: Option<&Url>) -> Self {
         let recording_callback =
             public_url.map(|origin| format!("{}/twilio/recording", origin.as_str().trim_end_matches('/')));
-        Commands { http, twilio, recording_callback }
+        Commands(Arc::new(Means { http, twilio, recording_callback }))
     }
 
     /// One attempt; the call decides about another (H10).
@@ -73,14 +76,14 @@ impl Commands {
     pub(crate) async fn start_recording(self, call_sid: String) -> Outcome {
         let path = format!("Calls/{call_sid}/Recordings.json");
         let mut form = vec![("RecordingChannels", "dual")];
-        if let Some(callback) = &self.recording_callback {
+        if let Some(callback) = &self.0.recording_callback {
             form.push(("RecordingStatusCallback", callback));
             form.push(("RecordingStatusCallbackEvent", "in-progress completed absent"));
         }
         let mut pauses = RECORDING_PAUSES.into_iter();
         loop {
             let request = match self.carrier(Method::POST, &path) {
-                Ok(request) => request.timeout(self.twilio.api_timeout).form(&form),
+                Ok(request) => request.timeout(self.0.twilio.api_timeout).form(&form),
                 Err(why) => {
                     tracing::warn!(why, "the carrier cannot be asked to record");
                     return Outcome::RecordingFailed;
@@ -110,7 +113,7 @@ impl Commands {
     /// The address is made of the recording's name: a callback's `RecordingUrl` is not where we take our password.
     pub(crate) async fn fetch_recording(&self, recording_sid: &str, to: &Path) -> Result<u64, NotFetched> {
         let fetch = self.write_recording(recording_sid, to);
-        match tokio::time::timeout(self.twilio.recording_fetch_max, fetch).await {
+        match tokio::time::timeout(self.0.twilio.recording_fetch_max, fetch).await {
             Ok(fetched) => fetched,
             Err(_) => Err(NotFetched { again: true, why: "it took too long".to_owned() }),
         }
@@ -132,7 +135,7 @@ impl Commands {
                 );
             return Err(NotFetched { again: later, why: format!("the carrier answered {status}") });
         }
-        let most = self.twilio.recording_bytes_max;
+        let most = self.0.twilio.recording_bytes_max;
         let too_long = || never(format!("it is longer than {most} bytes; recording_max_bytes is the limit"));
         if response.content_length().is_some_and(|length| length > most) {
             return Err(too_long());
@@ -161,7 +164,7 @@ impl Commands {
         let arguments = serde_json::from_str(&arguments).unwrap_or(serde_json::Value::String(arguments));
         let body = json!({ "call": call, "name": tool.name, "arguments": arguments });
         let answer = async {
-            let response = send(self.http.post(tool.url).timeout(limit).json(&body)).await?;
+            let response = send(self.0.http.post(tool.url).timeout(limit).json(&body)).await?;
             let status = response.status();
             Ok::<_, reqwest::Error>((status, body_of(response, TOOL_ANSWER_MAX).await?))
         };
@@ -180,8 +183,9 @@ impl Commands {
     /// What the carrier knows of our account, whatever the status of its answer. With the auth token: of API keys, only
     /// those of the kind "Main" may see it (twilio.com/docs/iam/api-keys/keys-in-console).
     pub(crate) async fn account(&self) -> Result<Response, String> {
-        let token_only = Twilio { api_key_sid: None, api_key_secret: None, ..self.twilio.clone() };
-        let commands = Commands { twilio: token_only, ..self.clone() };
+        let token_only = Twilio { api_key_sid: None, api_key_secret: None, ..self.0.twilio.clone() };
+        let commands =
+            Commands(Arc::new(Means { http: self.0.http.clone(), twilio: token_only, recording_callback: None }));
         send(commands.at_carrier(Method::GET, ".json")?).await.map_err(cause)
     }
 
@@ -201,7 +205,7 @@ impl Commands {
 
     /// `path` goes on where the account's name ends.
     fn at_carrier(&self, method: Method, path: &str) -> Result<RequestBuilder, String> {
-        let Twilio { account_sid, auth_token, api_key_sid, api_key_secret, api_url, api_timeout, .. } = &self.twilio;
+        let Twilio { account_sid, auth_token, api_key_sid, api_key_secret, api_url, api_timeout, .. } = &self.0.twilio;
         let (account, user, password) =
             match (account_sid, api_key_sid.as_ref().zip(api_key_secret.as_ref()), auth_token) {
                 (Some(account), Some((sid, secret)), _) => (account, sid, secret),
@@ -209,7 +213,7 @@ impl Commands {
                 _ => return Err("TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN are not set".to_owned()),
             };
         let url = api_url.join(&format!("2010-04-01/Accounts/{account}{path}")).map_err(|error| error.to_string())?;
-        let request = self.http.request(method, url).timeout(*api_timeout);
+        let request = self.0.http.request(method, url).timeout(*api_timeout);
         Ok(request.basic_auth(user, Some(password.reveal())))
     }
 }

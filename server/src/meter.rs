@@ -11,8 +11,8 @@ use call::summary::{Counts, Latency};
 use call::{Call, Note};
 use tokio::time::Instant;
 
-use crate::metrics::{Measure, Measured, Metrics};
-use crate::samples::Sum;
+use crate::metrics::{Measure, Metrics};
+use crate::samples::{Samples, Sum};
 
 /// A silence that is worth counting. Shorter ones are people thinking.
 const DEAD_AIR: Duration = Duration::from_secs(3);
@@ -37,7 +37,7 @@ pub(crate) enum Source {
 pub(crate) struct Meter {
     metrics: Metrics,
     /// Since it was last handed over.
-    recent: Measured,
+    recent: Recent,
     /// Of the whole call: what its record says.
     whole: Whole,
     /// Counts, and samples of the core's latencies, that were handed over.
@@ -57,6 +57,24 @@ pub(crate) struct Meter {
     dead_air: Vec<u32>,
 }
 
+/// What is measured of messages: too often to take a lock for each. All else is told to the metrics as it comes.
+struct Recent {
+    relay_to_model: Samples,
+    relay_to_carrier: Samples,
+    tx_gap: Samples,
+}
+
+impl Recent {
+    fn new() -> Self {
+        let samples = |measure: Measure| Samples::new(measure.bounds());
+        Recent {
+            relay_to_model: samples(Measure::RelayToModel),
+            relay_to_carrier: samples(Measure::RelayToCarrier),
+            tx_gap: samples(Measure::TxGap),
+        }
+    }
+}
+
 /// Without buckets, which would be most of what a call's measuring occupies.
 #[derive(Default)]
 struct Whole {
@@ -66,20 +84,11 @@ struct Whole {
     playout_lag: Sum,
 }
 
-impl Whole {
-    fn add(&mut self, recent: &mut Measured) {
-        self.relay_to_model.add(recent.of(Measure::RelayToModel));
-        self.relay_to_carrier.add(recent.of(Measure::RelayToCarrier));
-        self.tx_gap.add(recent.of(Measure::TxGap));
-        self.playout_lag.add(recent.of(Measure::PlayoutLag));
-    }
-}
-
 impl Meter {
     pub(crate) fn new(metrics: Metrics) -> Self {
         Meter {
             metrics,
-            recent: Measured::default(),
+            recent: Recent::new(),
             whole: Whole::default(),
             told: Counts::default(),
             told_samples: [0; 3],
@@ -121,7 +130,7 @@ impl Meter {
             Outgoing::Audio => {
                 let first = self.audio_at.is_none() && !self.audio_waits;
                 if let Some(before) = self.audio_at.replace(now) {
-                    self.recent.of(Measure::TxGap).add((now - before).as_secs_f64());
+                    self.recent.tx_gap.add((now - before).as_secs_f64());
                 }
                 let (_, since) = cause.filter(|_| first)?;
                 Some(Stamp { measure: Measure::RelayToCarrier, since })
@@ -136,9 +145,15 @@ impl Meter {
     }
 
     pub(crate) fn written(&mut self, measure: Measure, after: Duration) {
-        self.recent.of(measure).add(after.as_secs_f64());
-        if measure == Measure::BargeInStop {
-            keep(&mut self.barge_in_stop, after);
+        let seconds = after.as_secs_f64();
+        match measure {
+            Measure::RelayToModel => self.recent.relay_to_model.add(seconds),
+            Measure::RelayToCarrier => self.recent.relay_to_carrier.add(seconds),
+            Measure::BargeInStop => {
+                self.metrics.measured(measure, seconds);
+                keep(&mut self.barge_in_stop, after);
+            }
+            _ => self.metrics.measured(measure, seconds),
         }
     }
 
@@ -163,13 +178,15 @@ impl Meter {
     pub(crate) fn line(&mut self, line: &Line, call: &Call) {
         self.metrics.pipeline_line(line.verdict);
         let frames = line.tx_queue.saturating_add(line.out_queue);
-        self.recent.of(Measure::TxQueue).add(f64::from(frames) * 0.02);
-        self.recent.of(Measure::WsBlock).add(f64::from(line.ws_block_ms) / 1e3);
+        self.metrics.measured(Measure::TxQueue, f64::from(frames) * 0.02);
+        self.metrics.measured(Measure::WsBlock, f64::from(line.ws_block_ms) / 1e3);
         if line.delta_rate > 0 {
-            self.recent.of(Measure::DeltaRate).add(f64::from(line.delta_rate) / 1e3);
+            self.metrics.measured(Measure::DeltaRate, f64::from(line.delta_rate) / 1e3);
         }
         if line.speaking {
-            self.recent.of(Measure::PlayoutLag).add(call.playout_lag().as_secs_f64());
+            let lag = call.playout_lag().as_secs_f64();
+            self.metrics.measured(Measure::PlayoutLag, lag);
+            self.whole.playout_lag.add(lag);
         }
         self.hand_over(call);
     }
@@ -192,7 +209,7 @@ impl Meter {
     }
 
     fn was_silent(&mut self, silence: Duration) {
-        self.recent.of(Measure::DeadAir).add(silence.as_secs_f64());
+        self.metrics.measured(Measure::DeadAir, silence.as_secs_f64());
         keep(&mut self.dead_air, silence);
     }
 
@@ -205,18 +222,24 @@ impl Meter {
         ];
         for ((measure, millis), told) in of_core.into_iter().zip(&mut self.told_samples) {
             for millis in &millis[*told..] {
-                self.recent.of(measure).add(f64::from(*millis) / 1e3);
+                self.metrics.measured(measure, f64::from(*millis) / 1e3);
             }
             *told = millis.len();
         }
         if let Some(millis) = latency.first_agent_speech
             && !std::mem::replace(&mut self.told_first_speech, true)
         {
-            self.recent.of(Measure::FirstAgentSpeech).add(f64::from(millis) / 1e3);
+            self.metrics.measured(Measure::FirstAgentSpeech, f64::from(millis) / 1e3);
         }
-        self.metrics.measured(&self.recent);
-        self.whole.add(&mut self.recent);
-        self.recent.clear();
+        let Recent { relay_to_model, relay_to_carrier, tx_gap } = std::mem::replace(&mut self.recent, Recent::new());
+        for (measure, samples, whole) in [
+            (Measure::RelayToModel, relay_to_model, &mut self.whole.relay_to_model),
+            (Measure::RelayToCarrier, relay_to_carrier, &mut self.whole.relay_to_carrier),
+            (Measure::TxGap, tx_gap, &mut self.whole.tx_gap),
+        ] {
+            self.metrics.merge(measure, &samples);
+            whole.merge(&samples);
+        }
         let counts = call.counts();
         self.metrics.counted(&counts, &self.told);
         self.told = counts;

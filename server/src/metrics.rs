@@ -1,10 +1,10 @@
 //! What the server has measured, as Prometheus reads it (`GET /metrics`, described in `docs/metrics.md`).
 //!
-//! Calls measure into plain values of their own (`meter.rs`) and hand these over every few seconds and at their end, so
-//! that no lock is taken for a frame. Labels are closed lists, or names that the configuration gave.
+//! What calls measure of every frame they keep as plain values of their own (`meter.rs`) and hand over every few seconds
+//! and at their end, so that no lock is taken for a frame. Labels are closed lists, or names that the configuration gave.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use call::output::{EndReason, EndedBy};
 use call::pipeline::{Queue, Verdict};
@@ -162,26 +162,6 @@ impl Measure {
                 SILENCE,
             ),
         }
-    }
-}
-
-/// A value per measure.
-#[derive(Clone, Debug)]
-pub(crate) struct Measured([Samples; Measure::ALL.len()]);
-
-impl Default for Measured {
-    fn default() -> Self {
-        Measured(Measure::ALL.map(|measure| Samples::new(measure.bounds())))
-    }
-}
-
-impl Measured {
-    pub(crate) fn of(&mut self, measure: Measure) -> &mut Samples {
-        &mut self.0[measure as usize]
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.0.iter_mut().for_each(Samples::clear);
     }
 }
 
@@ -346,12 +326,15 @@ impl Metrics {
         self.0.admission_rejects.get_or_create(&ReasonLabel { reason: name_of(why) }).inc();
     }
 
-    /// What a call has measured since it last told.
-    pub(crate) fn measured(&self, measured: &Measured) {
-        for (histogram, samples) in self.0.histograms.iter().zip(&measured.0) {
-            if samples.count() > 0 {
-                histogram.merge(samples);
-            }
+    /// Something was measured once.
+    pub(crate) fn measured(&self, measure: Measure, value: f64) {
+        self.0.histograms[measure as usize].samples().add(value);
+    }
+
+    /// The same, many times.
+    pub(crate) fn merge(&self, measure: Measure, samples: &Samples) {
+        if samples.count() > 0 {
+            self.0.histograms[measure as usize].samples().merge(samples);
         }
     }
 
@@ -422,14 +405,14 @@ impl Histogram {
         Histogram(Arc::new(Mutex::new(Samples::new(bounds))))
     }
 
-    fn merge(&self, samples: &Samples) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).merge(samples);
+    fn samples(&self) -> MutexGuard<'_, Samples> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl EncodeMetric for Histogram {
     fn encode(&self, mut encoder: MetricEncoder) -> fmt::Result {
-        let samples = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let samples = *self.samples();
         let buckets: Vec<(f64, u64)> = samples.buckets().collect();
         encoder.encode_histogram::<NoLabelSet>(samples.sum(), samples.count(), &buckets, None)
     }
@@ -468,11 +451,9 @@ mod tests {
         metrics.pipeline_line(Verdict::ModelSlow);
         metrics.backlog_warning(Queue::Socket);
         metrics.model_lost();
-        let mut measured = Measured::default();
         for measure in Measure::ALL {
-            measured.of(measure).add(0.02);
+            metrics.measured(measure, 0.02);
         }
-        metrics.measured(&measured);
         (metrics, active)
     }
 

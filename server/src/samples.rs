@@ -50,10 +50,6 @@ impl Samples {
     pub(crate) fn buckets(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         self.bounds.iter().copied().chain([f64::INFINITY]).zip(self.counts)
     }
-
-    pub(crate) fn clear(&mut self) {
-        *self = Samples::new(self.bounds);
-    }
 }
 
 /// What is left of measurements when it does not matter any more which bucket they were in.
@@ -65,7 +61,13 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
-    pub(crate) fn add(&mut self, samples: &Samples) {
+    pub(crate) fn add(&mut self, value: f64) {
+        self.count += 1;
+        self.sum += value;
+        self.max = self.max.max(value);
+    }
+
+    pub(crate) fn merge(&mut self, samples: &Samples) {
         self.count += samples.count();
         self.sum += samples.sum;
         self.max = self.max.max(samples.max);
@@ -91,12 +93,10 @@ mod tests {
         let buckets: Vec<_> = samples.buckets().collect();
         assert_eq!(buckets, [(0.1, 2), (1.0, 1), (f64::INFINITY, 1)]);
         let mut sum = Sum::default();
-        sum.add(&samples);
+        sum.merge(&samples);
         assert_eq!(sum.spread(), Spread { count: 4, mean_us: 1_912_500, max_us: 7_000_000 });
-        samples.clear();
-        assert_eq!((samples.count(), samples.sum()), (0, 0.0));
-        sum.add(&samples);
-        assert_eq!(sum.spread().count, 4);
+        sum.add(8.0);
+        assert_eq!(sum.spread(), Spread { count: 5, mean_us: 3_130_000, max_us: 8_000_000 });
     }
 
     #[test]

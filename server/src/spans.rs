@@ -37,7 +37,7 @@ pub(crate) struct Span {
 }
 
 /// The spans of one call.
-pub(crate) struct Spans(Option<Open>);
+pub(crate) struct Spans(Option<Box<Open>>);
 
 struct Open {
     out: mpsc::Sender<Span>,
@@ -79,7 +79,7 @@ impl Spans {
                 ],
                 failure: Some("the call was given up".to_owned()),
             };
-            Open { out, call, last_id: first_id, open: Vec::new(), asked_at: None }
+            Box::new(Open { out, call, last_id: first_id, open: Vec::new(), asked_at: None })
         }))
     }
 
