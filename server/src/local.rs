@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use ::voice::chat;
 use ::voice::dialogue::Flow;
-use ::voice::models::{self, BASE, EXTRAS, FOLDER, Happening, PACKAGES, State, TURN_END, WORD_VECTORS};
+use ::voice::models::{self, BASE, EXTRAS, FOLDER, Happening, PACKAGES, SENTENCES, State, TURN_END, WORD_VECTORS};
 use ::voice::recognise::Size;
+use ::voice::sentences::Sentences;
 use ::voice::server::engine::Engine;
 use ::voice::server::{Model, Offer, serve};
 use ::voice::word_vectors::WordVectors;
@@ -35,6 +36,7 @@ const SILENCE_ONLY: &str = "silence alone ends a turn, since the weights for vad
 
 const PULL: &str = "patchcord models pull";
 const PULL_TURN_END: &str = "patchcord models pull --turn-end";
+const PULL_UNDERSTANDING: &str = "patchcord models pull --understanding";
 
 /// Calls at once with the embedded model: each takes some 0.08 of a core.
 pub const SESSIONS_MAX: usize = 8;
@@ -61,6 +63,9 @@ enum ModelsCommand {
         /// With what hears whether a turn is over, for vad = "semantic": 12 MB more to fetch and 9 MB more on disk.
         #[arg(long)]
         turn_end: bool,
+        /// With what understands more of what callers say, in a flow: 84 MB more to fetch and 24 MB more on disk.
+        #[arg(long)]
+        understanding: bool,
     },
     /// What there is, how large, under which licence, and whether it is here.
     List,
@@ -125,9 +130,11 @@ fn open(folder: &Path, recogniser: Recogniser) -> ::voice::Result<Weights> {
 pub fn models(args: ModelsArgs, env: &dyn Fn(&str) -> Option<String>) -> Result<bool> {
     let folder = folder(args.data, env);
     match args.command {
-        ModelsCommand::Pull { recogniser, turn_end } => {
-            let base = (largest(recogniser) == Size::Base).then_some(BASE);
-            let extras: Vec<&Package> = base.into_iter().chain(turn_end.then_some(TURN_END)).collect();
+        ModelsCommand::Pull { recogniser, turn_end, understanding } => {
+            let asked_for =
+                [(largest(recogniser) == Size::Base, BASE), (turn_end, TURN_END), (understanding, SENTENCES)];
+            let extras: Vec<&Package> =
+                asked_for.into_iter().filter(|(asked_for, _)| *asked_for).map(|(_, package)| package).collect();
             pull(&folder, &extras).map(|()| true)
         }
         ModelsCommand::List => {
@@ -232,6 +239,9 @@ fn list(folder: &Path, json: bool) {
     if !TURN_END.is_here(folder) {
         println!("`{PULL_TURN_END}` fetches the end of turn, for vad = \"semantic\".");
     }
+    if !SENTENCES.is_here(folder) {
+        println!("`{PULL_UNDERSTANDING}` fetches the better understanding of flows.");
+    }
 }
 
 fn verify(folder: &Path, json: bool) -> bool {
@@ -272,12 +282,13 @@ pub async fn realtime(args: RealtimeArgs, env: &dyn Fn(&str) -> Option<String>) 
     let chat = Chat { url: args.chat, model: args.chat_model, ..Chat::default() };
     let folder = folder(args.data, env);
     let by_flow = chat.url.is_none();
-    let vectors = if by_flow { WordVectors::open(&folder)? } else { None };
-    if by_flow && vectors.is_none() {
+    let weights = open(&folder, args.recogniser)?;
+    let mut understanding =
+        if by_flow { Understanding::open(&folder, Some(&weights))? } else { Understanding::Letters };
+    if by_flow && matches!(understanding, Understanding::Letters) {
         tracing::warn!("{LETTERS_ONLY}; run `{PULL}`");
     }
-    let model = answers(&chat, key.as_deref(), args.flow.as_deref(), &http, vectors)?;
-    let weights = open(&folder, args.recogniser)?;
+    let model = answers(&chat, key.as_deref(), args.flow.as_deref(), &http, &mut understanding)?;
     let engine = Engine::load(weights, WORKERS, args.sessions).await?;
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     println!("ws://{}/v1/realtime?model=local", listener.local_addr()?);
@@ -293,20 +304,43 @@ fn chat_key(variable: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Stri
     key.with_context(|| format!("{variable} is not set; set it to the key, or {variable}_FILE to a file that has it"))
 }
 
+/// By what flows find out what callers mean: the best of it that is here.
+enum Understanding {
+    Letters,
+    Words(Arc<WordVectors>),
+    Sentences(Sentences),
+}
+
+impl Understanding {
+    /// # Errors
+    /// If what is here is damaged.
+    fn open(folder: &Path, weights: Option<&Weights>) -> ::voice::Result<Understanding> {
+        if let Some(sentences) = weights.map(Weights::sentences).transpose()?.flatten() {
+            return Ok(Understanding::Sentences(sentences));
+        }
+        Ok(WordVectors::open(folder)?.map_or(Understanding::Letters, Understanding::Words))
+    }
+
+    fn of(&mut self, flow: Flow) -> ::voice::Result<Flow> {
+        match self {
+            Understanding::Letters => Ok(flow),
+            Understanding::Words(vectors) => Ok(flow.with_word_vectors(vectors.clone())),
+            Understanding::Sentences(sentences) => flow.with_sentences(|words| sentences.vector(words)),
+        }
+    }
+}
+
 /// What decides on the answers: the chat server, if there is one, or the flow.
 fn answers(
     chat: &Chat,
     key: Option<&str>,
     flow: Option<&Path>,
     http: &reqwest::Client,
-    vectors: Option<Arc<WordVectors>>,
+    understanding: &mut Understanding,
 ) -> Result<Model> {
     let Some(url) = &chat.url else {
         let flow = flow.map_or_else(|| Ok(Flow::default()), read_flow)?;
-        return Ok(Model::Flow(Arc::new(match vectors {
-            Some(vectors) => flow.with_word_vectors(vectors),
-            None => flow,
-        })));
+        return Ok(Model::Flow(Arc::new(understanding.of(flow)?)));
     };
     let limits = chat::Limits {
         silence_max: chat.silence_max,
@@ -319,10 +353,10 @@ fn answers(
     server.map(Arc::new).map(Model::Chat).context("the chat server's key has characters that no key has")
 }
 
-fn answers_of(agent: &Agent, http: &reqwest::Client, vectors: Option<Arc<WordVectors>>) -> Result<Model> {
+fn answers_of(agent: &Agent, http: &reqwest::Client, understanding: &mut Understanding) -> Result<Model> {
     let chat = &agent.model.chat;
     let key = chat.key.as_ref().map(|named| named.secret.reveal());
-    answers(chat, key, agent.model.flow.as_deref(), http, vectors)
+    answers(chat, key, agent.model.flow.as_deref(), http, understanding)
 }
 
 fn read_flow(path: &Path) -> Result<Flow> {
@@ -375,7 +409,9 @@ fn pull_command(config: &Config) -> String {
 
 /// What an agent does worse since weights are not here that it can do without.
 fn lacking(config: &Config, agent: &Agent) -> Vec<&'static str> {
-    let letters_only = agent.model.chat.url.is_none() && !WORD_VECTORS.is_here(&folder_of(config));
+    let folder = folder_of(config);
+    let by_flow = agent.model.chat.url.is_none();
+    let letters_only = by_flow && ![WORD_VECTORS, SENTENCES].iter().any(|package| package.is_here(&folder));
     let all = [(letters_only, LETTERS_ONLY), (wants_turn_end(config, agent), SILENCE_ONLY)];
     all.into_iter().filter(|(lacks, _)| *lacks).map(|(_, what)| what).collect()
 }
@@ -390,7 +426,7 @@ fn wants_turn_end(config: &Config, agent: &Agent) -> bool {
 /// # Errors
 /// If it does not answer: why, and what to do.
 pub(crate) async fn try_chat(agent: &Agent, http: &reqwest::Client) -> Result<Option<Duration>, (String, String)> {
-    let server = match answers_of(agent, http, None) {
+    let server = match answers_of(agent, http, &mut Understanding::Letters) {
         Ok(Model::Chat(server)) => server,
         Ok(Model::Flow(_)) => return Ok(None),
         Err(error) => return Err((format!("{error:#}"), "mend what it names".to_owned())),
@@ -445,12 +481,6 @@ impl Local {
         }
         let folder = folder_of(config);
         let by_flow = agents.iter().any(|agent| agent.model.chat.url.is_none());
-        let vectors = if by_flow { WordVectors::open(&folder)? } else { None };
-        let model = |agent: &&Agent| {
-            let model = answers_of(agent, http, vectors.clone()).map(|model| (agent.name.clone(), model));
-            model.with_context(|| format!("agent `{}`", agent.name))
-        };
-        let models: BTreeMap<String, Model> = agents.iter().map(model).collect::<Result<_>>()?;
         let names: Vec<&str> = agents.iter().map(|agent| agent.name.as_str()).collect();
         let names = names.join(", ");
         let weights = match open(&folder, config.recogniser) {
@@ -461,6 +491,13 @@ impl Local {
             }
             Err(error) => return Err(error.into()),
         };
+        let mut understanding =
+            if by_flow { Understanding::open(&folder, weights.as_ref())? } else { Understanding::Letters };
+        let mut model = |agent: &&Agent| {
+            let model = answers_of(agent, http, &mut understanding).map(|model| (agent.name.clone(), model));
+            model.with_context(|| format!("agent `{}`", agent.name))
+        };
+        let models: BTreeMap<String, Model> = agents.iter().map(&mut model).collect::<Result<_>>()?;
         for agent in agents.iter().filter(|_| weights.is_some()) {
             for what in lacking(config, agent) {
                 tracing::warn!(agent = agent.name, "{what}; run `{}`", pull_command(config));

@@ -1,7 +1,7 @@
 //! The embedded model: it hears speech, finds out what to answer, and says it, on the processor of this machine.
 //!
 //! The stages, each usable alone: [`detect`] (is somebody speaking?), [`turn_end`] (have they finished?), [`recognise`]
-//! (what did they say?), [`dialogue`] with [`word_vectors`], or [`chat`] (what to answer?), [`g2p`] and [`synthesise`], joined in
+//! (what did they say?), [`dialogue`] with [`word_vectors`] or [`sentences`], or [`chat`] (what to answer?), [`g2p`] and [`synthesise`], joined in
 //! [`speak`] (how does that sound?). [`models`] brings their weights.
 
 pub mod chat;
@@ -16,6 +16,8 @@ pub mod models;
 pub mod recognise;
 pub mod resample;
 mod runtime;
+mod safetensors;
+pub mod sentences;
 pub mod server;
 pub mod speak;
 pub mod spectrum;

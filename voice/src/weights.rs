@@ -9,6 +9,7 @@ use crate::g2p::Pronouncer;
 use crate::models;
 use crate::recognise::{Recogniser, Size};
 use crate::runtime::Runtime;
+use crate::sentences::Sentences;
 use crate::speak::{Said, Speaker};
 use crate::synthesise::Synthesizer;
 use crate::turn_end::TurnEnd;
@@ -78,6 +79,15 @@ impl Weights {
     pub fn turn_end(&self) -> Result<Option<TurnEnd>> {
         let load = || TurnEnd::load(&self.runtime, &self.folder.join("smart-turn/smart-turn-v3.2-cpu.onnx"));
         models::TURN_END.is_here(&self.folder).then(load).transpose()
+    }
+
+    /// `None` if its weights, [`models::SENTENCES`], are not here.
+    ///
+    /// # Errors
+    /// If a file of it is damaged.
+    pub fn sentences(&self) -> Result<Option<Sentences>> {
+        let load = || Sentences::load(&self.runtime, &self.folder.join("minilm"));
+        models::SENTENCES.is_here(&self.folder).then(load).transpose()
     }
 
     /// # Errors

@@ -13,9 +13,13 @@ use serde::Deserialize;
 
 use crate::error::{Error, Result, read};
 use crate::models;
+use crate::safetensors::Tensors;
 
 /// Characters of a word that are looked at: what goes on is no word, and the work grows with the square.
 const WORD_MAX: usize = 64;
+
+/// What the table is called in its file.
+const TABLE: &str = "embedding.weight";
 
 /// What this vocabulary has for the space before a word.
 const SPACE: char = '\u{2581}';
@@ -41,9 +45,11 @@ impl WordVectors {
     }
 
     fn load(vectors: &Path, tokenizer: &Path) -> Result<WordVectors> {
-        let (table, [rows, width]) = table(&read(vectors)?).map_err(|why| Error::damaged(vectors, why))?;
+        let file = read(vectors)?;
+        let table = Tensors::read(&file).and_then(|tensors| tensors.get(TABLE, "F16"));
+        let ([rows, width], table) = table.map_err(|why| Error::damaged(vectors, why))?;
         let tokens = Tokens::read(&read(tokenizer)?, rows).map_err(|why| Error::damaged(tokenizer, why))?;
-        Ok(WordVectors { tokens, table, width })
+        Ok(WordVectors { tokens, table: table.to_vec(), width })
     }
 
     /// The tokens of a text, word by word.
@@ -76,35 +82,6 @@ impl fmt::Debug for WordVectors {
 fn float(half: u16) -> f32 {
     let size = f32::from_bits(u32::from(half & 0x7FFF) << 13) * f32::from_bits((127 + 112) << 23);
     if half >> 15 == 0 { size } else { -size }
-}
-
-/// The one table of a file in the format safetensors: the length of a header, the header in JSON, the numbers.
-fn table(file: &[u8]) -> std::result::Result<(Vec<u8>, [usize; 2]), String> {
-    #[derive(Deserialize)]
-    struct Header {
-        #[serde(rename = "embedding.weight")]
-        table: Tensor,
-    }
-    #[derive(Deserialize)]
-    struct Tensor {
-        dtype: String,
-        shape: [usize; 2],
-        data_offsets: [usize; 2],
-    }
-    let (length, rest) = file.split_first_chunk().ok_or("it ends before its header")?;
-    let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|error| error.to_string())?;
-    let (header, numbers) = rest.split_at_checked(length).ok_or("it ends in its header")?;
-    let Header { table } = serde_json::from_slice(header).map_err(|error| format!("its header: {error}"))?;
-    let [rows, width] = table.shape;
-    let [begin, end] = table.data_offsets;
-    let numbers = numbers.get(begin..end).ok_or("it ends in its table")?;
-    if table.dtype != "F16"
-        || width == 0
-        || rows.checked_mul(width).and_then(|all| all.checked_mul(2)) != Some(numbers.len())
-    {
-        return Err(format!("its table of {} {:?} is not one of halves, or not complete", table.dtype, table.shape));
-    }
-    Ok((numbers.to_vec(), table.shape))
 }
 
 /// Byte-pair encoding: a word is its characters, then the pair that comes first in the list is made one token, until no pair is
@@ -176,6 +153,7 @@ impl Tokens {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::safetensors;
 
     const TOKENS: &str = r#""\u2581": 256, "a": 257, "b": 258, "ab": 259, "\u2581ab": 260, "ba": 261"#;
     const MERGES: &str = r#""b a", "a b", "\u2581 ab""#;
@@ -183,13 +161,6 @@ mod tests {
     fn tokenizer(tokens: &str, merges: &str) -> Vec<u8> {
         let bytes: Vec<String> = (0..256).map(|byte| format!("\"<0x{byte:02X}>\": {byte}")).collect();
         format!(r#"{{"model": {{"vocab": {{{}, {tokens}}}, "merges": [{merges}]}}}}"#, bytes.join(", ")).into_bytes()
-    }
-
-    fn safetensors(dtype: &str, shape: &str, end: usize, numbers: &[u8]) -> Vec<u8> {
-        let header =
-            format!(r#"{{"embedding.weight": {{"dtype": "{dtype}", "shape": {shape}, "data_offsets": [0, {end}]}}}}"#);
-        let length = (header.len() as u64).to_le_bytes();
-        [&length, header.as_bytes(), numbers].concat()
     }
 
     #[test]
@@ -224,7 +195,7 @@ mod tests {
         // Each token is one and the number of its row.
         let numbers: Vec<u8> =
             (0..262).flat_map(|row| [0x00, 0x3C, 0x00, if row == 260 { 0x40 } else { 0x3C }]).collect();
-        std::fs::write(&vectors, safetensors("F16", "[262, 2]", numbers.len(), &numbers)).unwrap();
+        std::fs::write(&vectors, safetensors::tests::file(&[(TABLE, "F16", &[262, 2], &numbers)])).unwrap();
         std::fs::write(&words, tokenizer(TOKENS, MERGES)).unwrap();
         let loaded = WordVectors::load(&vectors, &words).unwrap();
         assert_eq!(loaded.vector("ab"), [1.0, 2.0]);
@@ -236,26 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_files_are_refused() {
-        let numbers = [0; 8];
-        let good = safetensors("F16", "[2, 2]", 8, &numbers);
-        assert!(table(&good).is_ok());
-        for cut in 0..good.len() {
-            assert!(table(&good[..cut]).is_err(), "cut off after {cut} bytes");
-        }
-        let wrong = [
-            safetensors("F32", "[2, 2]", 8, &numbers),
-            safetensors("F16", "[2, 3]", 8, &numbers),
-            safetensors("F16", "[2, 2, 1]", 8, &numbers),
-            safetensors("F16", "[0, 0]", 0, &numbers),
-            safetensors("F16", &format!("[2, {}]", usize::MAX), 8, &numbers),
-            safetensors("F16", "[2, 2]", usize::MAX, &numbers),
-            [&u64::MAX.to_le_bytes(), &good[8..]].concat(),
-            b"\x02\0\0\0\0\0\0\0{}".to_vec(),
-        ];
-        for file in wrong {
-            assert!(table(&file).is_err(), "{}", String::from_utf8_lossy(&file));
-        }
+    fn damaged_tokens_are_refused() {
         let refused =
             |tokens: &str, merges: &str, limit| Tokens::read(&tokenizer(tokens, merges), limit).err().unwrap();
         assert_eq!(refused(TOKENS, "\"ab\"", 262), "\"ab\" is not a pair");

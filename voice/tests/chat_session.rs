@@ -85,7 +85,7 @@ impl Bench {
     fn next_sentence(&self) -> Option<&str> {
         match &self.work.front()?.what {
             What::Speak { sentence, .. } => Some(sentence),
-            What::Detect { .. } | What::TurnEnd { .. } | What::Recognise { .. } => None,
+            What::Detect { .. } | What::TurnEnd { .. } | What::Understand { .. } | What::Recognise { .. } => None,
         }
     }
 

@@ -9,7 +9,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -24,6 +24,7 @@ use voice::ears::{EarSettings, Ears, Listener};
 use voice::level::loudness;
 use voice::recognise::Size;
 use voice::resample::Resampler;
+use voice::sentences::Sentences;
 use voice::server::engine::Engine;
 use voice::server::session::{Answers, Out, Session};
 use voice::speak::{Rate, Said, sentences};
@@ -335,12 +336,20 @@ fn memory_of_the_end_of_turn() {
     );
 }
 
-/// A flow with word vectors, and without.
-fn flows(text: &str) -> [(&'static str, Arc<Flow>); 2] {
-    let vectors = WordVectors::open(&common::folder()).unwrap().expect("scripts/voice-models fetches the word vectors");
+/// A flow with each way to understand it, and the reader of the first.
+fn flows(text: &str) -> (Ways, Arc<Mutex<Sentences>>) {
+    let mut sentences = Weights::open(&common::folder()).unwrap().sentences().unwrap().expect(FETCH);
+    let vectors = WordVectors::open(&common::folder()).unwrap().expect(FETCH);
     let flow = Flow::read(text).unwrap();
-    [("by word vectors", Arc::new(flow.clone().with_word_vectors(vectors))), ("without", Arc::new(flow))]
+    let by_sentences = flow.clone().with_sentences(|words| sentences.vector(words)).unwrap();
+    let by_words = flow.clone().with_word_vectors(vectors);
+    let ways = [("by sentences", by_sentences), ("by word vectors", by_words), ("without", flow)];
+    (ways.map(|(way, flow)| (way, Arc::new(flow))), Arc::new(Mutex::new(sentences)))
 }
+
+type Ways = [(&'static str, Arc<Flow>); 3];
+
+const FETCH: &str = "scripts/voice-models fetches it";
 
 /// Other words for the same, as text, over the flows by which the matching is tuned, and over what is held out.
 #[test]
@@ -348,12 +357,13 @@ fn flows(text: &str) -> [(&'static str, Arc<Flow>); 2] {
 fn understanding() {
     for (half, sets) in [("tuning", understanding::tuning()), ("held out", understanding::held_out())] {
         for (name, set) in sets.iter().map(|set| (set.name, set)) {
-            for (way, flow) in flows(set.flow) {
-                let mut understanding = Understanding::by(&flow);
+            let (flows, sentences) = flows(set.flow);
+            for (way, flow) in flows {
+                let mut understanding = Understanding::by(&flow).reading(&sentences);
                 for asked in &set.asked {
                     if let Some(answer) = understanding.misses(asked)
                         && half == "tuning"
-                        && way == "by word vectors"
+                        && way == "by sentences"
                     {
                         println!("{asked:?} -> {answer}");
                     }
@@ -364,25 +374,37 @@ fn understanding() {
     }
 }
 
-/// What it takes to load the word vectors, to look up the examples of a flow of 12 intents, and to understand a turn by them.
+/// What it takes to load what understands, to find out what the examples of a flow of 12 intents are about, and to understand a
+/// turn by it.
 #[test]
 #[ignore = "a measurement"]
 fn cost_of_understanding() {
+    let flow = Flow::read(include_str!("data/paraphrases.toml")).unwrap();
+    let weights = Weights::open(&common::folder()).unwrap();
+    let (before, began) = (resident(), Instant::now());
+    let mut sentences = weights.sentences().unwrap().expect(FETCH);
+    let (loaded, began) = (began.elapsed(), Instant::now());
+    let by_sentences = flow.clone().with_sentences(|words| sentences.vector(words)).unwrap();
+    println!(
+        "sentences: loaded in {} ms, 36 examples in {} ms, {} MB",
+        loaded.as_millis(),
+        began.elapsed().as_millis(),
+        resident() - before
+    );
+    let sentences = Mutex::new(sentences);
     let began = Instant::now();
-    let vectors = WordVectors::open(&common::folder()).unwrap().expect("scripts/voice-models fetches the word vectors");
-    let loaded = began.elapsed();
-    let text = include_str!("data/paraphrases.toml");
-    let flow = Flow::read(text).unwrap();
-    let began = Instant::now();
-    let with = flow.clone().with_word_vectors(vectors);
+    let vectors = WordVectors::open(&common::folder()).unwrap().expect(FETCH);
+    let (loaded, began) = (began.elapsed(), Instant::now());
+    let by_words = flow.clone().with_word_vectors(vectors);
     println!("word vectors: loaded in {} ms, 36 examples in {} µs", loaded.as_millis(), began.elapsed().as_micros());
-    for (way, flow) in [("by word vectors", with), ("without", flow)] {
+    for (way, flow) in [("by sentences", by_sentences), ("by word vectors", by_words), ("without", flow)] {
         let flow = Arc::new(flow);
         let mut took = Vec::new();
         for line in include_str!("data/paraphrases_tuning.txt").lines().cycle().take(720) {
             let (_, text) = line.split_once(": ").unwrap();
             let mut dialogue = Dialogue::new(flow.clone(), Timestamp::UNIX_EPOCH);
             let began = Instant::now();
+            understanding::read(&mut dialogue, text, Some(&sentences));
             dialogue.reply(text, &[]);
             took.push(began.elapsed());
         }
@@ -398,12 +420,12 @@ fn paraphrases() {
     let weights = Weights::open(&common::folder()).unwrap();
     let mut ear = Ear::new(&weights);
     let mut speaker = weights.speaker(Arc::new(Said::default())).unwrap();
-    let flows = flows(include_str!("data/paraphrases.toml"));
+    let (flows, sentences) = flows(include_str!("data/paraphrases.toml"));
     for (half, lines) in [
         ("tuning", include_str!("data/paraphrases_tuning.txt")),
         ("held out", include_str!("data/paraphrases_heldout.txt")),
     ] {
-        let mut heard = flows.each_ref().map(|(_, flow)| Understanding::by(flow));
+        let mut heard = flows.each_ref().map(|(_, flow)| Understanding::by(flow).reading(&sentences));
         for line in lines.lines() {
             let (intent, text) = line.split_once(": ").unwrap();
             let asked = Asked::of(intent, &ear.hear(&speaker.say(text, Rate::Telephone, 1.0).unwrap()));
@@ -426,19 +448,19 @@ fn paraphrases() {
 #[test]
 #[ignore = "a measurement"]
 fn recorded_paraphrases() {
-    let flows = flows(include_str!("data/recorded_paraphrases.toml"));
+    let (flows, sentences) = flows(include_str!("data/recorded_paraphrases.toml"));
     let lines = include_str!("data/recorded_paraphrases.txt").lines();
     let (intents, names): (Vec<&str>, Vec<&str>) = lines.map(|line| line.split_once(": ").unwrap()).unzip();
     let prompts = listed(&names.join("\n"));
     let mut ears = Ear::each();
     for (way, flow) in flows {
-        let mut written = Understanding::by(&flow);
+        let mut written = Understanding::by(&flow).reading(&sentences);
         for (intent, (text, _)) in intents.iter().zip(&prompts) {
             written.misses(&Asked::of(intent, text));
         }
         written.print(&format!("recorded paraphrases, as written, {way}"));
         for (size, ear) in &mut ears {
-            let mut heard = Understanding::by(&flow);
+            let mut heard = Understanding::by(&flow).reading(&sentences);
             for (intent, (_, samples)) in intents.iter().zip(&prompts) {
                 heard.misses(&Asked::of(intent, &ear.hear(samples)));
             }

@@ -40,6 +40,8 @@ struct Bench {
     understood: &'static str,
     /// How likely the judge will find it that a turn is over.
     over: Option<f32>,
+    /// Who reads sentences.
+    reads: fn(&[String]) -> Option<Vec<f32>>,
 }
 
 impl Bench {
@@ -51,7 +53,7 @@ impl Bench {
         let answers = Answers::by_flow(Arc::new(flow), Timestamp::UNIX_EPOCH);
         let session = Session::new("t", "any", Timestamp::UNIX_EPOCH, answers);
         let (work, events) = (VecDeque::new(), Vec::new());
-        let mut bench = Bench { session, work, events, understood: "when are you open", over: None };
+        let mut bench = Bench { session, work, events, understood: "when are you open", over: None, reads: |_| None };
         bench.collect();
         bench.send(json!({"type": "session.update", "session": {"type": "realtime", "audio": {
             "input": {"format": {"type": "audio/pcmu"}, "transcription": {"model": "any"}},
@@ -85,6 +87,7 @@ impl Bench {
                 Found::Speech { hearing, probabilities: probabilities.collect() }
             }
             What::TurnEnd { .. } => Found::TurnEnd(self.over),
+            What::Understand { words } => Found::About((self.reads)(&words)),
             What::Recognise { samples, .. } => {
                 assert!(!samples.is_empty());
                 Found::Text(self.understood.to_owned())
@@ -751,4 +754,73 @@ fn keys_are_a_menu_of_recordings() {
     assert_eq!(answer(&mut bench, "1"), "Ordered.");
     let mistake = Flow::read(MENU).unwrap().with_clips(|_| Err("no such file".to_owned())).unwrap_err();
     assert_eq!(mistake.to_string(), "hours.wav: no such file");
+}
+
+/// A reader of two meanings: what is about opening, and all else. Some words nobody can read.
+fn opening(words: &[String]) -> Option<Vec<f32>> {
+    let about = |word: &str| words.iter().any(|other| other == word);
+    (!about("unreadable")).then(|| if about("open") || about("shut") { vec![1.0, 0.0] } else { vec![0.0, 1.0] })
+}
+
+/// What `bench` answers to words that a client writes, and how often it had them read.
+fn written(bench: &mut Bench, text: &str) -> (String, usize) {
+    bench.events.clear();
+    let content = json!([{"type": "input_text", "text": text}]);
+    let item = json!({"type": "message", "role": "user", "content": content});
+    bench.send(json!({"type": "conversation.item.create", "item": item}));
+    bench.send(json!({"type": "response.create", "response": {"output_modalities": ["text"]}}));
+    let read = bench.work.iter().filter(|work| matches!(work.what, What::Understand { .. })).count();
+    bench.do_all();
+    (bench.event("response.output_text.done")["text"].as_str().unwrap().to_owned(), read)
+}
+
+#[test]
+fn what_callers_say_is_read_before_a_flow_that_asks_for_it_answers() {
+    let flow = Flow::read(FLOW).unwrap().with_sentences(|words| opening(words).ok_or(())).unwrap();
+    let mut bench = Bench::over(flow);
+    bench.reads = opening;
+    bench.understood = "Do you ever shut?";
+    bench.speak();
+    while !matches!(bench.work.front().unwrap().what, What::Understand { .. }) {
+        bench.do_one();
+    }
+    // Until it is read nothing is said, whatever else happens; and it is read once.
+    bench.append(0xFF, 1_024);
+    let asked: Vec<&Work> = bench.work.iter().filter(|work| matches!(work.what, What::Understand { .. })).collect();
+    let [Work { what: What::Understand { words }, .. }] = asked[..] else { panic!("{asked:?}") };
+    assert_eq!(*words, ["do", "you", "ever", "shut"]);
+    assert!(bench.events.iter().all(|event| event["type"] != "response.output_item.added"));
+    bench.do_all();
+    assert_eq!(bench.event("response.output_audio_transcript.done")["transcript"], "From nine to five. Every day.");
+    // Also what is written, and where there are no words there is nothing to read.
+    assert_eq!(written(&mut bench, "Shut at all?"), ("From nine to five. Every day.".to_owned(), 1));
+    assert_eq!(written(&mut bench, "..."), ("Say that again?".to_owned(), 0));
+    // What nobody can read is compared by letters.
+    assert_eq!(written(&mut bench, "unreadable: shut"), ("Say that again?".to_owned(), 1));
+    assert_eq!(written(&mut bench, "unreadable, when are you open"), ("From nine to five. Every day.".to_owned(), 1));
+    let mut bench = Bench::new();
+    assert_eq!(written(&mut bench, "when are you open"), ("From nine to five. Every day.".to_owned(), 0));
+}
+
+/// The words of a response that nobody waits for any more are not those of the next.
+#[test]
+fn what_was_read_for_words_is_not_taken_for_others() {
+    let flow = Flow::read(FLOW).unwrap().with_sentences(|words| opening(words).ok_or(())).unwrap();
+    let mut bench = Bench::over(flow);
+    bench.reads = opening;
+    let item = |text: &str| {
+        let content = json!([{"type": "input_text", "text": text}]);
+        json!({"type": "conversation.item.create", "item": {"type": "message", "role": "user", "content": content}})
+    };
+    let respond = json!({"type": "response.create", "response": {"output_modalities": ["text"]}});
+    bench.send(item("do you shut"));
+    bench.send(respond.clone());
+    bench.send(json!({"type": "response.cancel"}));
+    bench.send(item("my cat is green"));
+    bench.send(respond);
+    assert_eq!(bench.work.len(), 2, "{:?}", bench.work);
+    bench.do_one();
+    assert!(bench.events.iter().all(|event| event["type"] != "response.output_text.done"));
+    bench.do_one();
+    assert_eq!(bench.event("response.output_text.done")["text"], "Say that again?");
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use voice::detect::{Hearing, Turn, TurnSettings, Turns};
 use voice::level::{LOUDNESS, PEAK, loudness};
-use voice::models::TURN_END;
+use voice::models::{SENTENCES, TURN_END};
 use voice::recognise::{Recogniser, Size};
 use voice::resample::Resampler;
 use voice::server::engine::{Engine, Found, What, Work};
@@ -132,6 +132,40 @@ async fn what_judges_turns_is_loaded_when_it_is_first_asked() {
     engine.ask(Work { id: 2, what: What::TurnEnd { samples } }, &results);
     let judged = found.recv().await.unwrap().found;
     assert!(matches!(judged, Ok(Found::TurnEnd(Some(_)))), "{judged:?}");
+}
+
+/// The same of what reads sentences. A damaged one is told of where a flow needs it, and costs an engine nothing but that.
+#[cfg(unix)]
+#[tokio::test]
+async fn what_reads_sentences_is_loaded_when_it_is_first_asked() {
+    let test = "what_reads_sentences_is_loaded_when_it_is_first_asked";
+    let Some(weights) = common::weights(test) else { return };
+    if common::sentences(&weights, test).is_none() {
+        return;
+    }
+    let folder = common::needed_only();
+    for file in SENTENCES.files {
+        let path = folder.path().join(file.path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::File::create(path).unwrap().set_len(file.size).unwrap();
+    }
+    let weights = Weights::open(folder.path()).unwrap();
+    let damaged = weights.sentences().err().unwrap().to_string();
+    assert!(damaged.contains("minilm/") && damaged.contains("patchcord models verify"), "{damaged}");
+    let (results, mut found) = tokio::sync::mpsc::channel(1);
+    let words = || What::Understand { words: vec!["good".to_owned(), "morning".to_owned()] };
+    let [without, with] = [(), ()].map(|()| Engine::start(&weights, 1, 1).unwrap());
+    without.ask(Work { id: 1, what: words() }, &results);
+    assert_eq!(found.recv().await.unwrap().found, Ok(Found::About(None)));
+
+    let whole = std::path::absolute(common::folder()).unwrap();
+    for file in SENTENCES.files {
+        std::fs::remove_file(folder.path().join(file.path)).unwrap();
+        common::link(&whole, folder.path(), file);
+    }
+    with.ask(Work { id: 2, what: words() }, &results);
+    let Ok(Found::About(Some(vector))) = found.recv().await.unwrap().found else { panic!("it cannot read") };
+    assert_eq!(vector.len(), 384);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 mod common;
 
-use voice::models::{self, BASE, Happening, Package, State, TURN_END, WORD_VECTORS};
+use voice::models::{self, BASE, Happening, Package, SENTENCES, State, TURN_END, WORD_VECTORS};
 use voice::recognise::Size;
 use voice::word_vectors::WordVectors;
 use voice::{Error, Weights};
@@ -11,16 +11,16 @@ use voice::{Error, Weights};
 /// Run by `scripts/voice-models` before the tests that need weights: it downloads what is missing, so it is not among the
 /// tests that everybody runs.
 #[test]
-#[ignore = "downloads 113 MB"]
-fn they_are_fetched() {
-    fetch(&[TURN_END]);
+#[ignore = "downloads 197 MB"]
+fn they_are_fetched_and_converted() {
+    fetch(&[TURN_END, SENTENCES]);
 }
 
 /// The same with the better recogniser: `scripts/voice-models base`.
 #[test]
-#[ignore = "downloads 168 MB"]
-fn the_better_recogniser_is_fetched_and_converted() {
-    fetch(&[BASE, TURN_END]);
+#[ignore = "downloads 252 MB"]
+fn the_better_recogniser_is_fetched_too() {
+    fetch(&[BASE, TURN_END, SENTENCES]);
 }
 
 fn fetch(extras: &[&Package]) {
@@ -58,7 +58,7 @@ fn the_better_recogniser_is_used_when_it_is_here() {
     assert!(models::are_complete(folder.path()));
     let weights = Weights::open(folder.path()).unwrap();
     assert_eq!(weights.recogniser_size(), Size::Tiny);
-    assert!(weights.turn_end().unwrap().is_none());
+    assert!(weights.turn_end().unwrap().is_none() && weights.sentences().unwrap().is_none());
     let refused = weights.recognising_with(Size::Base).err().unwrap();
     assert!(matches!(refused, Error::MissingBase(_)), "{refused}");
     assert!(refused.to_string().contains("patchcord models pull --recogniser base"), "{refused}");

@@ -1,6 +1,7 @@
 //! The operator's flow: a TOML file.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use jiff::civil::{Date, Time};
@@ -9,7 +10,7 @@ use jiff::{Timestamp, civil};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::meaning::Meanings;
+use super::meaning::{self, Meanings};
 use super::nearest::{Examples, words};
 use super::slots::{Slot, SlotFile};
 use crate::word_vectors::WordVectors;
@@ -38,10 +39,18 @@ pub struct Flow {
     pub(super) zone: TimeZone,
     pub(super) intents: Vec<Intent>,
     examples: Examples,
-    /// Better than these, if there are word vectors.
-    meanings: Option<Meanings>,
+    understands: By,
     /// What the operator recorded, by its text.
     clips: BTreeMap<String, Clip>,
+}
+
+/// By what it is found which example is nearest.
+#[derive(Clone, Debug)]
+enum By {
+    Letters,
+    Words(Meanings, Arc<WordVectors>),
+    /// Whoever asks has to bring the vector, since finding it out takes a thread that may be busy for a while.
+    Sentences(Meanings),
 }
 
 #[derive(Clone, Debug)]
@@ -210,7 +219,7 @@ impl Flow {
             zone,
             intents,
             examples,
-            meanings: None,
+            understands: By::Letters,
             clips,
         })
     }
@@ -235,7 +244,19 @@ impl Flow {
 
     /// The same, but it understands by these what callers say.
     pub fn with_word_vectors(self, vectors: Arc<WordVectors>) -> Flow {
-        Flow { meanings: Some(Meanings::new(vectors, self.examples.iter())), ..self }
+        let vector = |words: &[String]| Ok::<_, Infallible>(vectors.vector(&words.join(" ")));
+        let Ok(meanings) = Meanings::new(meaning::WORDS, self.examples.iter(), vector);
+        Flow { understands: By::Words(meanings, vectors), ..self }
+    }
+
+    /// The same, but it understands by whole sentences what callers say: by what `vector` says that words are about, here of
+    /// the examples, and later of what [`Dialogue::asks_about`](super::Dialogue::asks_about).
+    ///
+    /// # Errors
+    /// If that has one.
+    pub fn with_sentences<E>(self, vector: impl FnMut(&[String]) -> Result<Vec<f32>, E>) -> Result<Flow, E> {
+        let meanings = Meanings::new(meaning::SENTENCES, self.examples.iter(), vector)?;
+        Ok(Flow { understands: By::Sentences(meanings), ..self })
     }
 
     /// The recording of a text, 8 kHz, if the operator made one.
@@ -248,11 +269,18 @@ impl Flow {
         now.to_zoned(self.zone.clone()).date()
     }
 
-    /// The intent of the nearest example, if one is near enough.
-    pub(super) fn nearest(&self, words: &[String]) -> Option<usize> {
-        match &self.meanings {
-            Some(meanings) => meanings.nearest(words),
-            None => self.examples.nearest(words),
+    /// Whether it is to be told what words are about.
+    pub(crate) fn asks_about(&self) -> bool {
+        matches!(self.understands, By::Sentences(_))
+    }
+
+    /// The intent of the nearest example, if one is near enough. `about`: what the words are about, if that was asked for and
+    /// could be found out.
+    pub(super) fn nearest(&self, words: &[String], about: Option<Vec<f32>>) -> Option<usize> {
+        match (&self.understands, about) {
+            (By::Sentences(meanings), Some(vector)) => meanings.nearest(words, vector),
+            (By::Words(meanings, vectors), _) => meanings.nearest(words, vectors.vector(&words.join(" "))),
+            (By::Letters | By::Sentences(_), _) => self.examples.nearest(words),
         }
     }
 }

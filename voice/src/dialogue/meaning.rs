@@ -1,29 +1,35 @@
-//! Which intent is a sentence about? By [word vectors](crate::word_vectors), which see that "bring it back" and "return" are
-//! alike. An intent is as near as the mean of its examples: that has what they have in common, and little of what one of them
-//! merely mentions. Where the examples have little in common, one of them alone may be near, but has to be nearer.
+//! Which intent is a sentence about? By vectors, which see that "bring it back" and "return" are alike: of a network that reads
+//! [sentences](crate::sentences), or the mean of those of [words](crate::word_vectors). An intent is as near as the mean of its
+//! examples: that has what they have in common, and little of what one of them merely mentions. Or as near as one of them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::nearest::says_nothing;
-use crate::word_vectors::WordVectors;
 
-/// Nearness (the cosine, at most 1) and so many times the lead over the second intent have to be this together: what is far
-/// from all others may be further away. Both from `tests/data/understanding`, as the rest here.
-const CLEAR: f32 = 0.58;
-const LEAD_COUNTS: f32 = 1.5;
+/// What is near enough. All of it by `tests/data/understanding`.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// Nearness (the cosine, at most 1) and so many times the lead over the second intent have to be this together: what is far
+    /// from all others may be further away.
+    clear: f32,
+    lead_counts: f32,
+    /// With less of a lead, two may be meant; and with more, the others have little to do with it, or there are none.
+    lead_min: f32,
+    lead_max: f32,
+    /// What a single example has to be nearer than the mean of them all.
+    alone: f32,
+}
 
-/// With less of a lead, two may be meant; and with more, the others have little to do with it, or there are none.
-const LEAD_MIN: f32 = 0.05;
-const LEAD_MAX: f32 = 0.2;
+/// For the means of words' vectors.
+pub const WORDS: Rule = Rule { clear: 0.58, lead_counts: 1.5, lead_min: 0.05, lead_max: 0.2, alone: 0.2 };
 
-/// What a single example has to be nearer than the mean of them all.
-const ALONE: f32 = 0.2;
+/// For vectors of sentences, which tell more things apart: what is meant is near one example as well as the mean.
+pub const SENTENCES: Rule = Rule { clear: 0.44, lead_counts: 0.0, lead_min: 0.07, lead_max: 0.2, alone: 0.0 };
 
 /// What intents are about, by their examples.
 #[derive(Clone, Debug)]
 pub struct Meanings {
-    vectors: Arc<WordVectors>,
+    rule: Rule,
     intents: BTreeMap<usize, Meaning>,
 }
 
@@ -35,26 +41,31 @@ struct Meaning {
 }
 
 impl Meanings {
-    pub fn new<'a>(vectors: Arc<WordVectors>, examples: impl Iterator<Item = (usize, &'a [String])>) -> Self {
+    /// # Errors
+    /// If `vector`, which tells what words are about, has one.
+    pub fn new<'a, E>(
+        rule: Rule,
+        examples: impl Iterator<Item = (usize, &'a [String])>,
+        mut vector: impl FnMut(&[String]) -> Result<Vec<f32>, E>,
+    ) -> Result<Self, E> {
         let mut intents = BTreeMap::new();
         for (intent, words) in examples {
-            let text = words.join(" ");
-            let vector = vectors.vector(&text);
+            let vector = vector(words)?;
             let meaning =
                 intents.entry(intent).or_insert(Meaning { examples: Vec::new(), mean: vec![0.0; vector.len()] });
             meaning.mean.iter_mut().zip(&vector).for_each(|(sum, value)| *sum += value);
-            meaning.examples.push((text, unit(vector)));
+            meaning.examples.push((words.join(" "), unit(vector)));
         }
         for meaning in intents.values_mut() {
             meaning.mean = unit(std::mem::take(&mut meaning.mean));
         }
-        Meanings { vectors, intents }
+        Ok(Meanings { rule, intents })
     }
 
-    /// The intent that is meant, if one is clearly.
-    pub fn nearest(&self, words: &[String]) -> Option<usize> {
+    /// The intent that is clearly meant by these words, which are about `vector`.
+    pub fn nearest(&self, words: &[String], vector: Vec<f32>) -> Option<usize> {
         let text = words.join(" ");
-        // What differs only in the order of its words has the same vector: a whole example is known by its words.
+        // Whatever else is as near: an example is known by its words.
         let is_whole = |meaning: &Meaning| meaning.examples.iter().any(|(example, _)| *example == text);
         if let Some((&intent, _)) = self.intents.iter().find(|(_, meaning)| is_whole(meaning)) {
             return Some(intent);
@@ -62,17 +73,18 @@ impl Meanings {
         if says_nothing(words) {
             return None;
         }
-        let vector = unit(self.vectors.vector(&text));
+        let vector = unit(vector);
+        let Rule { clear, lead_counts, lead_min, lead_max, alone } = self.rule;
         let nearness = |meaning: &Meaning| {
-            let alone = meaning.examples.iter().map(|(_, example)| dot(&vector, example) - ALONE);
-            alone.fold(dot(&vector, &meaning.mean), f32::max)
+            let by_one = meaning.examples.iter().map(|(_, example)| dot(&vector, example) - alone);
+            by_one.fold(dot(&vector, &meaning.mean), f32::max)
         };
         let mut all: Vec<(f32, usize)> =
             self.intents.iter().map(|(&intent, meaning)| (nearness(meaning), intent)).collect();
         all.sort_by(|one, other| other.0.total_cmp(&one.0));
         let &(near, intent) = all.first()?;
-        let lead = all.get(1).map_or(LEAD_MAX, |second| near - second.0).min(LEAD_MAX);
-        (lead >= LEAD_MIN && near + LEAD_COUNTS * lead >= CLEAR).then_some(intent)
+        let lead = all.get(1).map_or(lead_max, |second| near - second.0).min(lead_max);
+        (lead >= lead_min && near + lead_counts * lead >= clear).then_some(intent)
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Dialogue {
     waits_for: WaitsFor,
     /// The intent whose tool was called, and what the caller had said for it.
     called: Option<(usize, Slots)>,
+    /// What was asked about last, and what it is about; `None`: nobody could find out.
+    about: Option<(Vec<String>, Option<Vec<f32>>)>,
 }
 
 /// What the agent asked for last.
@@ -80,12 +82,25 @@ pub(crate) type Slots = BTreeMap<String, slots::Value>;
 impl Dialogue {
     /// A conversation that begins `now`.
     pub fn new(flow: Arc<Flow>, now: Timestamp) -> Self {
-        Dialogue { today: flow.today(now), flow, waits_for: WaitsFor::Nothing, called: None }
+        Dialogue { today: flow.today(now), flow, waits_for: WaitsFor::Nothing, called: None, about: None }
     }
 
     /// A conversation over the same flow in which nothing was said yet.
     pub(crate) fn begun_anew(&self) -> Self {
         Dialogue { waits_for: WaitsFor::Nothing, called: None, ..self.clone() }
+    }
+
+    /// The words of a turn that a [reader of sentences](crate::sentences::Sentences) has to be asked about before
+    /// [`Dialogue::reply`], if this flow understands by it, and was not told yet.
+    pub fn asks_about(&self, heard: &str) -> Option<Vec<String>> {
+        let words = nearest::words(heard);
+        let known = words.is_empty() || self.about.as_ref().is_some_and(|(told, _)| *told == words);
+        (self.flow.asks_about() && !known).then_some(words)
+    }
+
+    /// What those words are about. `None`: nobody could find out, so letters have to do.
+    pub fn told_about(&mut self, words: Vec<String>, vector: Option<Vec<f32>>) {
+        self.about = Some((words, vector));
     }
 
     /// The answer to a turn of the caller. An empty text: they said something, and it was not understood.
@@ -243,7 +258,8 @@ impl Dialogue {
                 intents.filter(|(_, intent)| intent.phrases.iter().any(|phrase| nearest::contains(&words, phrase)));
             named.find_map(|(at, _)| with_slots(at))
         };
-        let by_example = || self.flow.nearest(&words).and_then(with_slots);
+        let about = self.about.as_ref().filter(|(told, _)| *told == words).and_then(|(_, vector)| vector.clone());
+        let by_example = || self.flow.nearest(&words, about).and_then(with_slots);
         by_phrase().or_else(by_example)
     }
 

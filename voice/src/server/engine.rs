@@ -1,9 +1,9 @@
 //! Inference, away from everything that must not wait: threads of lower priority, fed by bounded queues.
 //!
 //! One thread hears: the speech detector is quick, and has to keep up with all callers. Others recognise and speak, which
-//! takes up to a few hundred milliseconds a turn. One more judges whether turns are over; it is started, and loads what it
-//! needs for that, when a session first asks it, since most never do. Whoever asks is told through a channel of their own,
-//! and never waits.
+//! takes up to a few hundred milliseconds a turn. One more judges whether turns are over, and one reads sentences; each is
+//! started, and loads what it needs for that, when a session first asks it, since most never do. Whoever asks is told through
+//! a channel of their own, and never waits.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -15,6 +15,7 @@ use crate::detect::{Detector, Hearing, STEP};
 use crate::error::{Error, Result};
 use crate::recognise::{self, Recogniser};
 use crate::resample::Resampler;
+use crate::sentences::Sentences;
 use crate::speak::{Rate, Said, Speaker};
 use crate::turn_end::{self, TurnEnd};
 use crate::weights::Weights;
@@ -39,6 +40,8 @@ pub enum What {
         /// How many of the samples are speech. `None`: nobody has looked yet whether any are.
         speech: Option<u64>,
     },
+    /// What are these words about? See [`Sentences::vector`].
+    Understand { words: Vec<String> },
     /// How does this sentence sound?
     Speak { sentence: String, rate: Rate, speed: f32 },
 }
@@ -59,6 +62,8 @@ pub enum Found {
     /// How likely it is that the turn is over, 0 to 1. `None`: the weights for that are not here.
     TurnEnd(Option<f32>),
     Text(String),
+    /// `None`: the weights for that are not here.
+    About(Option<Vec<f32>>),
     /// ±1, at the rate that was asked for.
     Sound(Arc<[f32]>),
 }
@@ -73,10 +78,13 @@ type Job = (Work, Results);
 pub struct Engine {
     hearing: SyncSender<Job>,
     turns: SyncSender<Job>,
-    judging: Arc<LazyLock<SyncSender<Job>, Start>>,
+    judging: Later,
+    understanding: Later,
 }
 
-/// Starts a thread when it is first needed.
+/// A thread that is started when it is first needed.
+type Later = Arc<LazyLock<SyncSender<Job>, Start>>;
+
 type Start = Box<dyn FnOnce() -> SyncSender<Job> + Send>;
 
 /// Speech that a probability of less is none of, when nobody has looked before.
@@ -87,8 +95,8 @@ const SPEECH_MIN: u64 = 3 * STEP as u64;
 
 impl Engine {
     /// Loads the models and starts `workers` threads for turns and speech, and one for hearing. `sessions` is how
-    /// many there will be at once; the queues have room for what those can ask. The model that judges turns is loaded when
-    /// it is first asked, or by [`Engine::expect_judging`].
+    /// many there will be at once; the queues have room for what those can ask. The models that judge turns and read sentences
+    /// are loaded when they are first asked, or by [`Engine::expect_judging`] and [`Engine::expect_understanding`].
     ///
     /// # Errors
     /// If a model is missing or damaged.
@@ -120,14 +128,20 @@ impl Engine {
                 }
             });
         }
-        let weights = weights.clone();
-        let start: Start = Box::new(move || judge(weights, room));
-        Ok(Engine { hearing, turns, judging: Arc::new(LazyLock::new(start)) })
+        let [one, other] = [weights.clone(), weights.clone()];
+        let judging = later(move || judge(one, room));
+        let understanding = later(move || understand(other, room));
+        Ok(Engine { hearing, turns, judging, understanding })
     }
 
     /// Loads the model that judges turns, on its own thread, so that the first who asks does not wait for that too.
     pub fn expect_judging(&self) {
         LazyLock::force(&self.judging);
+    }
+
+    /// The same of the model that reads sentences.
+    pub fn expect_understanding(&self) {
+        LazyLock::force(&self.understanding);
     }
 
     /// Loads the models as [`Engine::start`] does, on a thread of its own: it takes seconds, and nobody who carries calls
@@ -149,9 +163,8 @@ impl Engine {
                 answer(work, &results, |what| Ok(beep(what)));
             }
         });
-        let judging = turns.clone();
-        let start: Start = Box::new(move || judging);
-        Engine { hearing: turns.clone(), turns, judging: Arc::new(LazyLock::new(start)) }
+        let [one, other] = [turns.clone(), turns.clone()];
+        Engine { hearing: turns.clone(), turns, judging: later(move || one), understanding: later(move || other) }
     }
 
     /// Has something found out. If there is no room, the answer says so at once.
@@ -159,6 +172,7 @@ impl Engine {
         let queue = match work.what {
             What::Detect { .. } => &self.hearing,
             What::TurnEnd { .. } => &self.judging,
+            What::Understand { .. } => &self.understanding,
             What::Recognise { .. } | What::Speak { .. } => &self.turns,
         };
         if let Err(TrySendError::Full((work, _)) | TrySendError::Disconnected((work, _))) =
@@ -168,6 +182,10 @@ impl Engine {
             let _ = results.try_send(Done { id: work.id, found: Err("the machine has more to do than it can".into()) });
         }
     }
+}
+
+fn later(start: impl FnOnce() -> SyncSender<Job> + Send + 'static) -> Later {
+    Arc::new(LazyLock::new(Box::new(start)))
 }
 
 fn answer(work: Work, results: &Results, find: impl FnOnce(What) -> Result<Found>) {
@@ -189,6 +207,7 @@ fn beep(what: What) -> Found {
             Found::Speech { hearing, probabilities }
         }
         What::TurnEnd { .. } => Found::TurnEnd(None),
+        What::Understand { .. } => Found::About(None),
         What::Recognise { .. } => Found::Text(String::new()),
         What::Speak { rate, .. } => {
             let samples: Vec<f32> =
@@ -228,6 +247,26 @@ fn is_over(turn_end: Option<&mut TurnEnd>, what: What) -> Result<Found> {
     turn_end.judge(&wide).map(|probability| Found::TurnEnd(Some(probability)))
 }
 
+/// Starts the thread that reads sentences: it loads its model, then answers. Without it, nobody can tell what words are about.
+fn understand(weights: Weights, room: usize) -> SyncSender<Job> {
+    let (jobs, asked) = sync_channel::<Job>(room);
+    thread("voice-understand", move || {
+        let mut sentences = weights.sentences().unwrap_or_else(|error| {
+            tracing::error!(%error, "flows understand by letters and words alone");
+            None
+        });
+        while let Ok((work, results)) = asked.recv() {
+            answer(work, &results, |what| about(sentences.as_mut(), what));
+        }
+    });
+    jobs
+}
+
+fn about(sentences: Option<&mut Sentences>, what: What) -> Result<Found> {
+    let (Some(sentences), What::Understand { words }) = (sentences, what) else { return Ok(Found::About(None)) };
+    sentences.vector(&words).map(|vector| Found::About(Some(vector)))
+}
+
 struct Worker {
     detector: Detector,
     recogniser: Recogniser,
@@ -239,6 +278,7 @@ impl Worker {
         match what {
             What::Detect { .. } => detect(&mut self.detector, what),
             What::TurnEnd { .. } => is_over(None, what),
+            What::Understand { .. } => about(None, what),
             What::Recognise { samples, speech } => {
                 let speech = match speech {
                     Some(speech) => speech,

@@ -174,7 +174,12 @@ async fn connection(stream: TcpStream, peer: SocketAddr, door: Arc<Door>) {
     let now = Timestamp::now();
     let name = format!("{:x}{number:04x}", now.as_millisecond() & 0xffff_ffff);
     let (answers, chat) = match model {
-        Model::Flow(flow) => (Answers::by_flow(flow, now), None),
+        Model::Flow(flow) => {
+            if flow.asks_about() {
+                engine.expect_understanding();
+            }
+            (Answers::by_flow(flow, now), None)
+        }
         Model::Chat(chat) => (Answers::ByChat(chat.limits()), Some(chat)),
     };
     let session = Session::new(&name, &asked_for, now, answers);

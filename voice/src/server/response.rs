@@ -161,6 +161,9 @@ impl Session {
         let idle =
             self.conversation.last().is_some_and(|held| self.idle_item.is_some() && held.item.id == self.idle_item);
         let asked = params.instructions.as_deref().and_then(Asked::read);
+        if asked.is_none() && !idle && self.asks_about(&params) {
+            return;
+        }
         let reply = match (asked, &mut self.answers) {
             (Some(Asked::Say(text)), _) => Reply::Say(text.to_owned()),
             (_, Answers::ByChat(limits)) => {
@@ -183,6 +186,32 @@ impl Session {
                 self.call(&mut active, None, name, arguments);
                 self.over(&active, End::Completed);
             }
+        }
+    }
+
+    /// Has it found out what the words are about that are to be answered, if the flow wants to know. Whether that is still to
+    /// come.
+    fn asks_about(&mut self, params: &ResponseParams) -> bool {
+        let Answers::ByFlow(dialogue) = &self.answers else { return false };
+        let said = match &params.input {
+            Some(input) => said_in(input),
+            None => last(&self.conversation)
+                .and_then(|held| held.heard.clone())
+                .filter(|heard| pressed_keys(heard).is_none()),
+        };
+        let Some(words) = said.and_then(|said| dialogue.asks_about(&said)) else { return false };
+        if self.understanding.as_ref().is_none_or(|(_, asked)| *asked != words) {
+            let work = self.ask(What::Understand { words: words.clone() });
+            self.understanding = Some((work, words));
+        }
+        true
+    }
+
+    /// What the words are about that were asked about.
+    pub(super) fn understood(&mut self, words: Vec<String>, found: Result<Found, String>) {
+        if let Answers::ByFlow(dialogue) = &mut self.answers {
+            let vector = found.ok().and_then(|found| if let Found::About(vector) = found { vector } else { None });
+            dialogue.told_about(words, vector);
         }
     }
 
@@ -533,19 +562,23 @@ fn reply(
 
 /// What a flow says to the last message of an input of the response's own. It begins a conversation of its own.
 fn reply_to_input(dialogue: &Dialogue, input: &[Value], functions: &[&str]) -> Reply {
-    let said = |item: &Value| {
-        let parts = item["content"].as_array()?.iter().filter_map(|part| part["text"].as_str());
-        (item["role"] == "user").then(|| parts.collect::<Vec<_>>().join(" "))
-    };
     let mut aside = dialogue.begun_anew();
-    match input.iter().rev().find_map(said) {
+    match said_in(input) {
         Some(said) => aside.reply(&said, functions),
         None => aside.opening(),
     }
 }
 
+fn said_in(input: &[Value]) -> Option<String> {
+    let said = |item: &Value| {
+        let parts = item["content"].as_array()?.iter().filter_map(|part| part["text"].as_str());
+        (item["role"] == "user").then(|| parts.collect::<Vec<_>>().join(" "))
+    };
+    input.iter().rev().find_map(said)
+}
+
 fn reply_to_last(dialogue: &mut Dialogue, conversation: &[Held], functions: &[&str]) -> Reply {
-    match conversation.iter().rev().find(|held| held.item.role.as_deref() != Some("system")) {
+    match last(conversation) {
         None => dialogue.opening(),
         Some(held) if held.item.kind == "function_call_output" => {
             dialogue.tool_answered(held.item.output.as_deref().unwrap_or_default())
@@ -557,6 +590,11 @@ fn reply_to_last(dialogue: &mut Dialogue, conversation: &[Held], functions: &[&s
         // The agent had the last word, and is asked for more.
         Some(_) => dialogue.still_there(),
     }
+}
+
+/// The last that happened.
+fn last(conversation: &[Held]) -> Option<&Held> {
+    conversation.iter().rev().find(|held| held.item.role.as_deref() != Some("system"))
 }
 
 fn text_part(kind: &str, text: &str) -> Content {

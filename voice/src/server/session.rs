@@ -120,6 +120,8 @@ pub struct Session {
     recognising: HashSet<u64>,
     /// Committed items whose text is still to come, by their work.
     unrecognised: Vec<(u64, String, f64)>,
+    /// The work that finds out what these words are about, which are to be answered.
+    pub(super) understanding: Option<(u64, Vec<String>)>,
 
     pub(super) conversation: Vec<Held>,
     pub(super) active: Option<Active>,
@@ -187,6 +189,7 @@ impl Session {
             judging: None,
             recognising: HashSet::new(),
             unrecognised: Vec::new(),
+            understanding: None,
             conversation: Vec::new(),
             active: None,
             committed: 0,
@@ -220,6 +223,8 @@ impl Session {
             self.judged(done.found);
         } else if self.recognising.remove(&done.id) {
             self.recognised(done.id, done.found);
+        } else if let Some((_, words)) = self.understanding.take_if(|(work, _)| *work == done.id) {
+            self.understood(words, done.found);
         } else {
             self.spoken(done.id, done.found);
         }

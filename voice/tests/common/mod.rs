@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use voice::Weights;
 use voice::recognise::Size;
+use voice::sentences::Sentences;
 use voice::turn_end::TurnEnd;
 
 /// The folder that the tests' weights are fetched into: outside git, beside the workspace's other working folders.
@@ -48,6 +49,16 @@ pub fn turn_end(weights: &Weights, test: &str) -> Option<TurnEnd> {
         println!("SKIPPED {test}: no weights of the end of turn (scripts/voice-models fetches them)");
     }
     turn_end
+}
+
+/// What reads sentences, or `None` after having said so. Where `CI=true` it has to be there.
+pub fn sentences(weights: &Weights, test: &str) -> Option<Sentences> {
+    let sentences = weights.sentences().expect("its weights are damaged");
+    if sentences.is_none() {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "{test} needs the weights that read sentences");
+        println!("SKIPPED {test}: no weights that read sentences (scripts/voice-models fetches them)");
+    }
+    sentences
 }
 
 /// A folder with the weights that everybody needs, as links to them.

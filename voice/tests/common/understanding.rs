@@ -1,9 +1,10 @@
 //! What flows are asked in `data/`, and how often they understand it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use voice::dialogue::{Dialogue, Flow, Reply};
+use voice::sentences::Sentences;
 
 /// What is said to a flow, and the intent that is meant by it, if one is.
 #[derive(Clone, Debug)]
@@ -56,6 +57,25 @@ const FLOWS: [(&str, &str, &str); 5] = [
     ),
 ];
 
+/// Three more, by which alone it is tuned.
+const MORE: [(&str, &str, &str); 3] = [
+    (
+        "tuning_gym",
+        include_str!("../data/understanding/tuning_gym.toml"),
+        include_str!("../data/understanding/tuning_gym.txt"),
+    ),
+    (
+        "tuning_town",
+        include_str!("../data/understanding/tuning_town.toml"),
+        include_str!("../data/understanding/tuning_town.txt"),
+    ),
+    (
+        "tuning_parcel",
+        include_str!("../data/understanding/tuning_parcel.toml"),
+        include_str!("../data/understanding/tuning_parcel.txt"),
+    ),
+];
+
 /// Lines of `intent: text`.
 fn meant(lines: &str) -> Vec<Asked> {
     lines.lines().map(|line| line.split_once(": ").unwrap()).map(|(intent, text)| Asked::of(intent, text)).collect()
@@ -64,10 +84,10 @@ fn meant(lines: &str) -> Vec<Asked> {
 /// What the matching may be tuned by.
 pub fn tuning() -> Vec<Set> {
     let none = || include_str!("../data/understanding/tuning_none.txt").lines().map(|line| Asked::of("none", line));
-    let flows =
-        FLOWS.map(|(name, flow, lines)| Set { name, flow, asked: meant(lines).into_iter().chain(none()).collect() });
+    let set = |(name, flow, lines)| Set { name, flow, asked: meant(lines).into_iter().chain(none()).collect() };
+    let flows = FLOWS.into_iter().chain(MORE).map(set);
     let paraphrases = meant(include_str!("../data/paraphrases_tuning.txt"));
-    flows.into_iter().chain([Set { name: "paraphrases", flow: PARAPHRASES, asked: paraphrases }]).collect()
+    flows.chain([Set { name: "paraphrases", flow: PARAPHRASES, asked: paraphrases }]).collect()
 }
 
 /// What it may not be tuned by. Of the recorded paraphrases only what is none of their flow's intents: the rest is recordings.
@@ -113,19 +133,29 @@ pub fn held_out() -> Vec<Set> {
 /// How often a flow understands: what was said, and what was taken for it.
 pub struct Understanding {
     flow: Arc<Flow>,
+    sentences: Option<Arc<Mutex<Sentences>>>,
     counts: [usize; 5],
 }
 
 impl Understanding {
     pub fn by(flow: &Arc<Flow>) -> Self {
-        Understanding { flow: flow.clone(), counts: [0; 5] }
+        Understanding { flow: flow.clone(), sentences: None, counts: [0; 5] }
+    }
+
+    /// By this reader, if the flow asks for one.
+    pub fn reading(self, sentences: &Arc<Mutex<Sentences>>) -> Self {
+        Understanding { sentences: Some(sentences.clone()), ..self }
     }
 
     /// What the flow answers, if it is not what it should.
     pub fn misses(&mut self, asked: &Asked) -> Option<String> {
-        let answered = |text: &str| match Dialogue::new(self.flow.clone(), Timestamp::UNIX_EPOCH).reply(text, &[]) {
-            Reply::Say(answer) => answer,
-            Reply::Call { name, .. } => name,
+        let answered = |text: &str| {
+            let mut dialogue = Dialogue::new(self.flow.clone(), Timestamp::UNIX_EPOCH);
+            read(&mut dialogue, text, self.sentences.as_deref());
+            match dialogue.reply(text, &[]) {
+                Reply::Say(answer) => answer,
+                Reply::Call { name, .. } => name,
+            }
         };
         let answer = answered(&asked.text);
         let again = answer == answered("");
@@ -149,5 +179,13 @@ impl Understanding {
             "{name}: {right} understood, {again} asked again, {wrong} taken for something else; no intent meant: {quiet} \
              asked again, {invented} answered"
         );
+    }
+}
+
+/// Tells a dialogue what it asks about.
+pub fn read(dialogue: &mut Dialogue, text: &str, sentences: Option<&Mutex<Sentences>>) {
+    if let Some(words) = dialogue.asks_about(text) {
+        let vector = sentences.expect("a reader").lock().unwrap().vector(&words).unwrap();
+        dialogue.told_about(words, Some(vector));
     }
 }

@@ -16,7 +16,7 @@ use std::collections::{HashMap, HashSet};
 use super::{Attribute, Content, Graph, Node, Tensor, kind};
 
 /// Where ONNX Runtime's own operators are.
-const DOMAIN: &str = "com.microsoft";
+pub(super) const DOMAIN: &str = "com.microsoft";
 
 /// A matrix that is stored as integers.
 #[derive(Clone)]

@@ -6,7 +6,10 @@
 //!
 //! [`flatbuffer`] and [`ort_format`] read, [`integers`] rewrites, [`onnx`] writes. The bytes that come out depend on the
 //! bytes that go in and on nothing else, so what comes out has a hash as a download has.
+//!
+//! [`encoder`] writes another model, which is published without a graph.
 
+mod encoder;
 mod flatbuffer;
 mod integers;
 mod onnx;
@@ -14,8 +17,10 @@ mod ort_format;
 
 use std::borrow::Cow;
 
+pub use encoder::{PLACES, TOKENS, VECTOR, convert_encoder};
+
 /// Why there is no converted model.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ConvertError {
     #[error("it is no model in ONNX Runtime's format")]
     NotOrt,
@@ -23,6 +28,9 @@ pub enum ConvertError {
     Damaged,
     #[error("it has {0}, which we do not convert")]
     Unknown(&'static str),
+    /// An encoder's tensors.
+    #[error("{0}")]
+    Tensors(String),
 }
 
 /// The ONNX file of the model in `ort`, the bytes of an `.ort` file.
@@ -91,6 +99,7 @@ mod kind {
     pub const FLOAT: i32 = 1;
     pub const U8: i32 = 2;
     pub const I8: i32 = 3;
+    pub const I64: i32 = 7;
 }
 
 /// What goes into a graph or comes out.
@@ -191,7 +200,7 @@ mod tests {
     }
 
     /// The inference library that the tests' weights have, or `None` after having said so.
-    fn runtime(test: &str) -> Option<Runtime> {
+    pub(super) fn runtime(test: &str) -> Option<Runtime> {
         let named = std::env::var_os("PATCHCORD_VOICE_MODELS").map(PathBuf::from);
         let folder = named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.voice-models"));
         match Runtime::load(&std::path::absolute(folder.join(models::RUNTIME)).unwrap()) {
