@@ -1,7 +1,8 @@
 //! The registry of calls in every order in which threads can come to it, by shuttle's exhaustive search.
 //!
-//! All that the shell's threads share is behind one lock ([`Calls`]), or in a channel of tokio's with one end each. What a
-//! lock protects happens as one step, so another order begins where it is taken: there the search lets others go first.
+//! All that the shell's threads share is behind one lock ([`Calls`]), in a channel of tokio's with one end each, or in a bell
+//! (`bell.rs`, which has its own searches). What a lock protects happens as one step, so another order begins where it is taken:
+//! there the search lets others go first.
 
 use std::cell::Cell;
 use std::path::PathBuf;
