@@ -6,6 +6,7 @@
 //! Contract, after everything that was told to it: call [`Bridge::poll`] until it returns `None`, then wait for the next
 //! message or for [`Bridge::poll_timeout`].
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -125,11 +126,8 @@ pub struct Bridge {
     append_frames: u32,
     /// What has to wait until that is written: the model hears things in their order.
     postponed: Option<Output>,
-    /// The caller's audio just told, as it came and decoded.
-    caller_payload: String,
-    caller_audio: Vec<u8>,
-    /// The agent's audio just told.
-    agent_audio: Vec<u8>,
+    /// While `poll` has more to give.
+    scratch: Option<Box<Scratch>>,
 
     /// What `poll` still has to give before it asks the call again.
     record_caller: Option<Duration>,
@@ -139,8 +137,49 @@ pub struct Bridge {
     odd: VecDeque<&'static str>,
     /// The only call whose stream is taken.
     call_sid: Option<String>,
+}
+
+/// What is needed from when a message comes until all that follows from it was polled.
+#[derive(Debug, Default)]
+struct Scratch {
+    /// The caller's audio, as it came and decoded.
+    caller_payload: String,
+    caller_audio: Vec<u8>,
+    /// The agent's audio.
+    agent_audio: Vec<u8>,
+    /// What `poll` gives.
     text: String,
     frame: Vec<u8>,
+}
+
+thread_local! {
+    /// The calls of a thread take turns with it. If each had its own, it would have left the processor's cache whenever it is
+    /// needed again; and hold for as long as the call lasts what its longest message took.
+    static SCRATCH: Cell<Option<Box<Scratch>>> = Cell::default();
+}
+
+/// What of it is kept between messages: 60 ms of audio are 800 bytes, the model's messages some thousand.
+const SCRATCH_ROOM: usize = 64 * 1_024;
+
+/// The scratch of the thread, for as long as `poll` has more to give.
+fn lent(scratch: &mut Option<Box<Scratch>>) -> &mut Scratch {
+    scratch.get_or_insert_with(|| SCRATCH.take().unwrap_or_default())
+}
+
+impl Scratch {
+    fn decoded_caller(&mut self) -> &[u8] {
+        if self.caller_audio.is_empty() {
+            // Its alphabet was checked when it came; what cannot be decoded all the same is no audio.
+            let _ = payload::decode_into(&self.caller_payload, &mut self.caller_audio);
+        }
+        &self.caller_audio
+    }
+
+    fn room(&self) -> usize {
+        let Scratch { caller_payload, caller_audio, agent_audio, text, frame } = self;
+        let audio = caller_audio.capacity() + agent_audio.capacity() + frame.capacity();
+        caller_payload.capacity() + text.capacity() + audio
+    }
 }
 
 #[derive(Debug)]
@@ -155,10 +194,6 @@ struct Stream {
 fn goes_to_model(output: &Output) -> bool {
     matches!(output, Output::Model(_) | Output::ForwardHeld { .. } | Output::ForwardSilence { .. })
 }
-
-/// Of one message that is made: 60 ms of audio are some 800 bytes. A session's settings, or what a caller said before the
-/// model was there, are several thousand.
-const TEXT_ROOM: usize = 1_024;
 
 /// Oddities of peers that wait to be noted; more at once say nothing new.
 const ODD_MAX: usize = 16;
@@ -191,17 +226,13 @@ impl Bridge {
             gathered_frames: 0,
             append_frames: 1,
             postponed: None,
-            caller_payload: String::new(),
-            caller_audio: Vec::new(),
-            agent_audio: Vec::new(),
+            scratch: None,
             record_caller: None,
             record_agent: None,
             record_cleared: None,
             ended: None,
             odd: VecDeque::new(),
             call_sid: None,
-            text: String::new(),
-            frame: Vec::new(),
         }
     }
 
@@ -252,19 +283,21 @@ impl Bridge {
                 if !self.is_ours(stream_sid.as_deref()) || track == Track::Outbound {
                     return self.odd("audio of another stream");
                 }
-                self.caller_audio.clear();
-                self.caller_payload.clear();
+                let decodes = self.wants.samples || self.append_frames > 1;
+                let scratch = lent(&mut self.scratch);
+                scratch.caller_audio.clear();
+                scratch.caller_payload.clear();
                 // Both say the same of what is base64, and one of them is enough.
-                let bytes = if self.wants.samples || self.append_frames > 1 {
-                    let decoded = payload::decode_into(&payload, &mut self.caller_audio);
-                    decoded.ok().and_then(|()| u32::try_from(self.caller_audio.len()).ok())
+                let bytes = if decodes {
+                    let decoded = payload::decode_into(&payload, &mut scratch.caller_audio);
+                    decoded.ok().and_then(|()| u32::try_from(scratch.caller_audio.len()).ok())
                 } else {
                     payload::payload_len(&payload)
                 };
                 let Some(bytes) = bytes else {
                     return self.odd("audio that is not base64");
                 };
-                self.caller_payload.push_str(&payload);
+                scratch.caller_payload.push_str(&payload);
                 if self.wants.samples {
                     self.record_caller = self
                         .stream
@@ -299,8 +332,9 @@ impl Bridge {
         match self.realtime.read(text) {
             openai::Read::Input(input) => self.handle_input(Input::Model(epoch, input), now),
             openai::Read::Audio { input, payload } => {
-                self.agent_audio.clear();
-                if payload::decode_into(&payload, &mut self.agent_audio).is_ok() {
+                let scratch = lent(&mut self.scratch);
+                scratch.agent_audio.clear();
+                if payload::decode_into(&payload, &mut scratch.agent_audio).is_ok() {
                     self.handle_input(Input::Model(epoch, input), now);
                 }
             }
@@ -330,10 +364,10 @@ impl Bridge {
 
     pub fn poll(&mut self) -> Option<Effect<'_>> {
         if let Some(at) = self.record_caller.take() {
-            return Some(Effect::RecordCaller { at, audio: &self.caller_audio });
+            return Some(Effect::RecordCaller { at, audio: &lent(&mut self.scratch).caller_audio });
         }
         if let Some(at) = self.record_agent.take() {
-            return Some(Effect::RecordAgent { at, audio: &self.frame });
+            return Some(Effect::RecordAgent { at, audio: &lent(&mut self.scratch).frame });
         }
         if let Some(at) = self.record_cleared.take() {
             return Some(Effect::RecordCleared { at });
@@ -342,78 +376,75 @@ impl Bridge {
             return Some(Effect::Note(Note::Odd(what)));
         }
         while let Some(output) = self.next_output() {
-            self.text.clear();
-            // What is said once is not to keep so much room for good.
-            self.text.shrink_to(TEXT_ROOM);
+            let scratch = lent(&mut self.scratch);
+            scratch.text.clear();
             if self.gathered_frames > 0 && goes_to_model(&output) {
                 self.postponed = Some(output);
                 self.write_gathered();
-                return Some(Effect::ToModel(&self.text));
+                return Some(Effect::ToModel(self.text()));
             }
             match output {
                 Output::SendAudio { span, pad, plays_at } => {
                     let Some(stream) = &self.stream else { continue };
-                    self.frame.clear();
+                    scratch.frame.clear();
                     let from = usize::try_from(span.start - self.kept_from).unwrap_or(usize::MAX);
-                    self.kept.copy_range(from, span.len as usize, &mut self.frame);
-                    self.frame.resize((span.len + pad) as usize, SILENCE);
-                    twilio::write_media(&mut self.text, &stream.sid, &self.frame);
+                    self.kept.copy_range(from, span.len as usize, &mut scratch.frame);
+                    scratch.frame.resize((span.len + pad) as usize, SILENCE);
+                    twilio::write_media(&mut scratch.text, &stream.sid, &scratch.frame);
                     if self.wants.samples {
                         self.record_agent = Some(plays_at.since(stream.call_began));
                     }
-                    return Some(Effect::ToCarrier(Outgoing::Audio, &self.text));
+                    return Some(Effect::ToCarrier(Outgoing::Audio, self.text()));
                 }
                 Output::SendMark(mark) => {
                     let Some(stream) = &self.stream else { continue };
-                    twilio::write_mark(&mut self.text, &stream.sid, mark);
-                    return Some(Effect::ToCarrier(Outgoing::Mark, &self.text));
+                    twilio::write_mark(&mut scratch.text, &stream.sid, mark);
+                    return Some(Effect::ToCarrier(Outgoing::Mark, self.text()));
                 }
                 Output::Clear => {
                     let Some(stream) = &self.stream else { continue };
                     if self.wants.samples {
                         self.record_cleared = Some(self.now.since(stream.call_began));
                     }
-                    twilio::write_clear(&mut self.text, &stream.sid);
-                    return Some(Effect::ToCarrier(Outgoing::Clear, &self.text));
+                    twilio::write_clear(&mut scratch.text, &stream.sid);
+                    return Some(Effect::ToCarrier(Outgoing::Clear, self.text()));
                 }
-                Output::KeepAudio => self.kept.push(&self.agent_audio),
+                Output::KeepAudio => self.kept.push(&scratch.agent_audio),
                 Output::KeepLocal(Local::Filler) => self.kept.push(&self.clips.filler),
                 Output::KeepLocal(Local::Apology) => self.kept.push(&self.clips.apology),
                 Output::KeepLocal(Local::Tones(keys)) => self.kept.push(&tones::keys(&keys)),
                 Output::ForwardAudio if self.append_frames > 1 => {
-                    self.decode_caller();
-                    self.gathered.extend_from_slice(&self.caller_audio);
+                    self.gathered.extend_from_slice(scratch.decoded_caller());
                     self.gathered_frames += 1;
                     if self.gathered_frames >= self.append_frames {
                         self.write_gathered();
-                        return Some(Effect::ToModel(&self.text));
+                        return Some(Effect::ToModel(self.text()));
                     }
                 }
                 Output::ForwardAudio => {
-                    openai::write_append(&mut self.text, &self.caller_payload);
-                    return Some(Effect::ToModel(&self.text));
+                    openai::write_append(&mut scratch.text, &scratch.caller_payload);
+                    return Some(Effect::ToModel(self.text()));
                 }
                 Output::HoldAudio => {
-                    self.decode_caller();
-                    self.held.push(&self.caller_audio);
+                    self.held.push(scratch.decoded_caller());
                 }
                 Output::ForwardHeld { bytes } => {
-                    self.frame.clear();
-                    self.held.copy_range(0, bytes as usize, &mut self.frame);
+                    scratch.frame.clear();
+                    self.held.copy_range(0, bytes as usize, &mut scratch.frame);
                     self.held.drop_front(bytes as usize);
-                    openai::write_append_bytes(&mut self.text, &self.frame);
-                    return Some(Effect::ToModel(&self.text));
+                    openai::write_append_bytes(&mut scratch.text, &scratch.frame);
+                    return Some(Effect::ToModel(self.text()));
                 }
                 Output::DropHeld { bytes } => self.held.drop_front(bytes as usize),
                 Output::ForwardSilence { bytes } => {
-                    self.frame.clear();
-                    self.frame.resize(bytes as usize, SILENCE);
-                    openai::write_append_bytes(&mut self.text, &self.frame);
-                    return Some(Effect::ToModel(&self.text));
+                    scratch.frame.clear();
+                    scratch.frame.resize(bytes as usize, SILENCE);
+                    openai::write_append_bytes(&mut scratch.text, &scratch.frame);
+                    return Some(Effect::ToModel(self.text()));
                 }
                 Output::Model(output) => {
-                    if self.realtime.write(&output, &self.settings, &mut self.text) {
-                        return Some(Effect::ToModel(&self.text));
+                    if self.realtime.write(&output, &self.settings, &mut scratch.text) {
+                        return Some(Effect::ToModel(self.text()));
                     }
                 }
                 Output::Do(id, command) => return Some(Effect::Do(id, command)),
@@ -437,11 +468,18 @@ impl Bridge {
             if self.ended.is_some() {
                 trace.flush();
             }
-            if trace.take(&mut self.text) {
-                return Some(Effect::Trace(&self.text));
+            if trace.take(&mut lent(&mut self.scratch).text) {
+                return Some(Effect::Trace(self.text()));
             }
         }
-        self.ended.take().map(Effect::Ended)
+        if let Some(reason) = self.ended.take() {
+            return Some(Effect::Ended(reason));
+        }
+        let scratch = self.scratch.take();
+        if scratch.as_ref().is_some_and(|scratch| scratch.room() <= SCRATCH_ROOM) {
+            SCRATCH.set(scratch);
+        }
+        None
     }
 
     pub fn poll_timeout(&self) -> Option<CallTime> {
@@ -480,7 +518,7 @@ impl Bridge {
     }
 
     fn write_gathered(&mut self) {
-        openai::write_append_bytes(&mut self.text, &self.gathered);
+        openai::write_append_bytes(&mut lent(&mut self.scratch).text, &self.gathered);
         self.forget_gathered();
     }
 
@@ -489,11 +527,9 @@ impl Bridge {
         self.gathered_frames = 0;
     }
 
-    fn decode_caller(&mut self) {
-        if self.caller_audio.is_empty() {
-            // Its alphabet was checked when it came; what cannot be decoded all the same is no audio.
-            let _ = payload::decode_into(&self.caller_payload, &mut self.caller_audio);
-        }
+    /// The message that was made last.
+    fn text(&self) -> &str {
+        self.scratch.as_ref().map_or("", |scratch| &scratch.text)
     }
 
     fn forget_heard(&mut self) {

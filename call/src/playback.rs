@@ -37,6 +37,20 @@ const fn bytes_in(duration: Duration) -> u64 {
     duration.as_micros() as u64 / 125
 }
 
+/// How much later than it could a message of this duration may go, with whatever else is done meanwhile: with the caller's
+/// frames, most of the time, so that a call is woken once for both directions. A single frame waits for nothing (A3); and of
+/// what lies unplayed, most is to be left.
+fn patience(duration: Duration, config: &CallConfig) -> Duration {
+    if duration <= playing_time(u64::from(FRAME_BYTES)) {
+        return Duration::ZERO;
+    }
+    (config.lead.saturating_sub(duration) / 4).min(PATIENCE_MAX)
+}
+
+/// What makes the pace walk by a frame until it falls in with the caller's: a group that went so late leaves room for
+/// another frame.
+const PATIENCE_MAX: Duration = playing_time(FRAME_BYTES as u64);
+
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Playback {
     /// Accepted audio of which something was not confirmed yet, in playing order.
@@ -251,10 +265,12 @@ impl Playback {
         Some(sending)
     }
 
-    /// The moment at which `send` will have something, `None` while only new audio could change that.
+    /// The moment at which `send` is to be asked again, `None` while only new audio could change what it says. Of a group it
+    /// may have something before.
     pub fn next_send(&self, now: CallTime, config: &CallConfig) -> Option<CallTime> {
         let (_, audio_bytes, pad) = self.next_frame(now, config)?;
-        Some(self.pace_end_for(playing_time(u64::from(audio_bytes + pad)), config).max(now))
+        let duration = playing_time(u64::from(audio_bytes + pad));
+        Some((self.pace_end_for(duration, config) + patience(duration, config)).max(now))
     }
 
     /// A mark came back. One of an older epoch was flushed by a `clear` and says nothing about what was heard.
@@ -470,6 +486,16 @@ impl Playback {
         (self.pace_end + duration) - config.lead.max(duration)
     }
 
+    /// Whole frames for which a group that went this moment, and could have gone before, left room: the lead would otherwise
+    /// never be full again.
+    fn left_by_group(&self, group: u64, now: CallTime, config: &CallConfig) -> Option<u64> {
+        if group == 1 || self.in_flight.back().is_none_or(|frame| frame.sent_at != now) {
+            return None;
+        }
+        let room = bytes_in((now + config.lead).since(self.pace_end.max(now)));
+        Some(room / u64::from(FRAME_BYTES)).filter(|frames| *frames > 0)
+    }
+
     /// Index of its segment, bytes of audio and bytes of padding of what comes next, if enough is there.
     fn next_frame(&self, now: CallTime, config: &CallConfig) -> Option<(usize, u32, u32)> {
         if self.paused || self.is_drained() {
@@ -483,7 +509,12 @@ impl Playback {
             let left = u32::try_from(left).unwrap_or(FRAME_BYTES);
             return (!more_may_come).then_some((index, left, FRAME_BYTES - left));
         }
-        let frames = if self.hearing_end() <= now { 1 } else { u64::from(config.group_frames.max(1)) };
+        let group = u64::from(config.group_frames.max(1));
+        let frames = if self.hearing_end() <= now {
+            1
+        } else {
+            self.left_by_group(group, now, config).unwrap_or(group).min(group)
+        };
         let whole = (left / u64::from(FRAME_BYTES)).min(frames);
         Some((index, u32::try_from(whole).unwrap_or(1) * FRAME_BYTES, 0))
     }

@@ -250,8 +250,8 @@ impl TraceWriter {
 
     /// The lines written since the last time, into a buffer that is emptied first. False if there are none.
     pub fn take(&mut self, into: &mut String) -> bool {
-        into.clear();
-        std::mem::swap(&mut self.lines, into);
+        into.clone_from(&self.lines);
+        self.lines.clear();
         !into.is_empty()
     }
 }

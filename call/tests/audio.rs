@@ -220,6 +220,46 @@ fn a3_frames_after_the_first_may_be_grouped() {
     assert_eq!(lengths, [20, 60, 40]);
 }
 
+/// Breaks when a group that could go waits for the clock although the call is awake, and when the pace does not fall in with
+/// the caller's frames: the call would be woken for each direction apart.
+#[test]
+fn a3_a_group_goes_with_the_caller_s_frames() {
+    for shift in [0.007, 0.027, 0.047, 0.0575] {
+        let mut scene = answering(CallConfig { group_frames: 3, ..config() });
+        scene.when(1.0, audio(R1, A1, 5_000));
+        for look in 0..30_u32 {
+            scene.when(1.0 + shift + 0.06 * f64::from(look), caller_audio(20 * u64::from(look)));
+        }
+        scene.until(2.8);
+        let looks: Vec<u64> = (0..30).map(|look| 1_000 + (shift * 1_000.0) as u64 + 60 * look).collect();
+        let frames = scene.frames();
+        let steady: Vec<_> = frames.iter().filter(|(at, _)| (1_300..2_800).contains(at)).collect();
+        assert!(steady.iter().all(|(at, length)| *length == 60 && looks.contains(at)), "{shift}: {frames:?}");
+        assert_eq!(steady.len(), 25);
+        // What lies at the carrier: never more than the lead, and never less than it by more than a group and a frame.
+        let mut sent = 0;
+        for (at, length) in &frames {
+            let played = at - 1_000;
+            assert!(sent >= played + 120 || *at < 1_060, "{shift}: {at} {frames:?}");
+            sent += length;
+            assert!(sent <= played + 200, "{shift}: {at} {frames:?}");
+        }
+    }
+}
+
+/// Breaks when nobody's frames come, and the group waits for them; or when it waits so long that it comes too late.
+#[test]
+fn a3_a_group_does_not_wait_for_long() {
+    for (lead, latest) in [(200, 80), (100, 70), (60, 60)] {
+        let mut scene = answering(CallConfig { group_frames: 3, lead: ms(lead), ..config() });
+        scene.when(1.0, audio(R1, A1, 5_000));
+        scene.until(2.5);
+        let frames = scene.frames();
+        let gaps: Vec<u64> = frames.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+        assert_eq!(gaps.iter().max(), Some(&latest), "{lead}: {frames:?}");
+    }
+}
+
 /// Breaks when a tail of less than a frame waits for more although its item ended.
 #[test]
 fn a4_the_queue_drains_with_its_tail_padded() {

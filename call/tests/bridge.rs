@@ -106,6 +106,26 @@ fn media(timestamp: u64, payload: &str) -> String {
     )
 }
 
+/// Breaks when what one call was told is kept where another call of the thread is told something meanwhile.
+#[test]
+fn what_a_call_was_told_is_not_disturbed_by_another_call_of_the_thread() {
+    let (mut one, mut other) = (ready(), ready());
+    let frames = ["f39/".repeat(53), "AAEC".repeat(53)];
+    for shell in [&mut one, &mut other] {
+        shell.model(40, r#"{"type":"session.updated","event_id":"e1","session":{}}"#);
+        shell.to_model.clear();
+    }
+    one.until(50);
+    one.bridge.handle_carrier(&media(40, &frames[0]), one.now);
+    other.carrier(50, &media(40, &frames[1]));
+    one.drain();
+    for (shell, frame) in [(one, &frames[0]), (other, &frames[1])] {
+        assert!(shell.to_model[0].contains(frame.as_str()), "{:?}", shell.to_model);
+        let decoded = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, frame).unwrap();
+        assert_eq!(shell.caller, [(Duration::from_millis(40), decoded)]);
+    }
+}
+
 #[test]
 fn a_call_runs_from_carrier_to_model_and_back() {
     let mut shell = ready();

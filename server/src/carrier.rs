@@ -9,8 +9,9 @@ pub(crate) type CarrierSocket = Socket<WebSocket, ws::Message>;
 /// The carrier's messages are some 400 bytes; OpenAI's own example for this socket allows as much as this.
 const MESSAGE_MAX: usize = 64 * 1024;
 
-/// Some frames. The whole buffer is cleared at each read: 128 KiB, the default, costs more than all the rest of a call.
-const READ_BUFFER: usize = 2048;
+/// A frame. What is left of the buffer is cleared at each read, also when there is nothing to be read: of 128 KiB, the
+/// default, that costs more than all the rest of a call. What does not fit was read all the same (`read_ahead.rs`).
+pub(crate) const READ_BUFFER: usize = 512;
 
 /// What is said in one round of the loop goes out in one write, being flushed at the round's end, up to five frames. Only
 /// when an utterance begins there are more: the room for them all would be kept for the whole call.

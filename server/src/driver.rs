@@ -197,8 +197,7 @@ impl Driver {
     /// Runs the call to its end.
     pub(crate) async fn run(mut self: Box<Self>) -> Ended {
         self.tell(Input::Announced);
-        // One for the whole call: to make one each round costs the runtime's timer two locks. It may ring too early, for
-        // something that was put off meanwhile, but never too late.
+        // One for the whole call: to make one each round costs the runtime's timer two locks. To put it off costs none.
         let mut alarm = pin!(sleep_until(Instant::now() + FAR));
         let reason = loop {
             if let Some(reason) = self.settle() {
@@ -226,7 +225,7 @@ impl Driver {
                 continue;
             }
             let due = due.unwrap_or(now + FAR);
-            if due < alarm.deadline() || alarm.is_elapsed() {
+            if due != alarm.deadline() || alarm.is_elapsed() {
                 alarm.as_mut().reset(due);
             }
             tokio::select! {

@@ -31,6 +31,7 @@ mod metrics;
 mod model;
 mod outbound;
 mod outside;
+mod read_ahead;
 pub mod record;
 pub mod replay;
 mod samples;

@@ -14,19 +14,17 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Bytes, Error, Message as WsMessage, Utf8Bytes};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
-use crate::carrier::WRITE_BUFFER;
+use crate::carrier::{READ_BUFFER, WRITE_BUFFER};
 use crate::config::OpenAi;
 use crate::outside::{Wire, dial};
+use crate::read_ahead::ReadAhead;
 use crate::socket::{Message, OutText, Pings, Received, Socket};
 
-pub(crate) type ModelConnection = WebSocketStream<MaybeTlsStream<Wire>>;
+pub(crate) type ModelConnection = WebSocketStream<MaybeTlsStream<ReadAhead<Wire>>>;
 pub(crate) type ModelSocket = Socket<ModelConnection, WsMessage>;
 
 /// The vendor's client sets no limit, and some events carry a whole item's audio.
 const MESSAGE_MAX: usize = 16 << 20;
-
-/// As for the carrier: the whole buffer is cleared at each read.
-const READ_BUFFER: usize = 4096;
 
 /// Where and how one call's model is reached.
 #[derive(Clone)]
@@ -76,7 +74,7 @@ impl Endpoint {
             .max_message_size(Some(MESSAGE_MAX))
             .max_frame_size(Some(MESSAGE_MAX));
         let connect = async {
-            let wire = dial(self.request.uri()).await?;
+            let wire = ReadAhead::new(dial(self.request.uri()).await?);
             let tls = Some(Connector::Rustls(self.tls));
             client_async_tls_with_config(self.request, wire, Some(settings), tls).await
         };

@@ -3,6 +3,7 @@
 //! Messages queue up and go out whenever the socket is polled, reading or not, so that a peer that does not read
 //! cannot keep us from hearing the other one. The queue has a bound; a peer that lets it fill up is lost.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::ops::Deref;
@@ -35,35 +36,39 @@ pub(crate) trait Message: Sized {
     fn received(self) -> Option<Received<Self::Text>>;
 }
 
-/// The text of a message to be sent, in memory that is used again when the message has gone.
+/// The text of a message to be sent.
 pub(crate) struct OutText(Bytes);
 
+/// What the calls of a thread say in some rounds of their loops.
+const ROOM: usize = 4 * 1_024;
+
+thread_local! {
+    /// Where texts are laid out to be sent: one after the other in one piece of memory, which is begun anew when all of them
+    /// have gone. So peers that take what they are given cost no allocation, and what one call wrote is still in the
+    /// processor's cache when the next one writes there.
+    static LAID_OUT: RefCell<BytesMut> = RefCell::new(BytesMut::with_capacity(ROOM));
+}
+
 impl OutText {
+    /// Of a message that goes at once.
+    fn laid_out(text: &str) -> Self {
+        if text.len() > ROOM {
+            return OutText::kept(text);
+        }
+        LAID_OUT.with_borrow_mut(|room| {
+            room.extend_from_slice(text.as_bytes());
+            OutText(room.split().freeze())
+        })
+    }
+
+    /// Of one that may wait for long: in as much memory as it takes.
+    fn kept(text: &str) -> Self {
+        OutText(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
     /// As tungstenite has it. It looks through the text once more, which costs less than the allocation that is saved.
     pub(crate) fn into_utf8<T: TryFrom<Bytes, Error = Utf8Error>>(self) -> T {
         T::try_from(self.0).expect("it was made of a str")
-    }
-}
-
-/// Where texts are laid out to be sent: one after the other in one piece of memory, which is begun anew when all of them
-/// have gone. So a peer that takes what it is given costs no allocation.
-struct OutTexts(BytesMut);
-
-/// What a round of the loop says: 60 ms of audio with its mark, or three frames.
-const ROOM: usize = 1_024;
-
-impl OutTexts {
-    fn new() -> Self {
-        OutTexts(BytesMut::with_capacity(ROOM))
-    }
-
-    fn lay_out(&mut self, text: &str) -> OutText {
-        // What is said once is not to keep so much room for good.
-        if text.len() > ROOM {
-            return OutText(Bytes::copy_from_slice(text.as_bytes()));
-        }
-        self.0.extend_from_slice(text.as_bytes());
-        OutText(self.0.split().freeze())
     }
 }
 
@@ -150,7 +155,6 @@ pub(crate) struct Socket<S, M> {
     written: Vec<(Stamp, Duration)>,
     waiting_bytes: usize,
     waiting_bytes_max: usize,
-    texts: OutTexts,
     overflowed: bool,
     /// The connection was given something since it last had written all.
     unflushed: bool,
@@ -179,7 +183,6 @@ where
             written: Vec::new(),
             waiting_bytes: 0,
             waiting_bytes_max,
-            texts: OutTexts(BytesMut::new()),
             overflowed: false,
             unflushed: false,
             blocked_since: None,
@@ -202,7 +205,7 @@ where
 
     pub(crate) fn attach(&mut self, connection: S) {
         let watch = self.pings.map(Watch::new);
-        *self = Socket { connection: Some(connection), watch, texts: OutTexts::new(), ..self.emptied() };
+        *self = Socket { connection: Some(connection), watch, ..self.emptied() };
     }
 
     pub(crate) fn is_attached(&self) -> bool {
@@ -230,7 +233,8 @@ where
             self.overflowed = true;
             return;
         }
-        self.waiting.push_back((M::text(self.texts.lay_out(text)), text.len(), stamp));
+        let laid_out = if self.blocked_since.is_some() { OutText::kept(text) } else { OutText::laid_out(text) };
+        self.waiting.push_back((M::text(laid_out), text.len(), stamp));
     }
 
     /// A message that was written, and how long after the beginning of its stamp.
@@ -372,9 +376,6 @@ where
                     if let Some(watch) = &mut self.watch {
                         watch.heard();
                     }
-                    if let Some(together) = &mut self.together {
-                        together.read();
-                    }
                     if let Some(received) = message.received() {
                         return Poll::Ready(received);
                     }
@@ -463,6 +464,57 @@ mod tests {
         tokio::time::advance(Duration::from_millis(50)).await;
         socket.receive().await;
         assert_eq!(socket.take_blocked(), Duration::from_millis(50));
+    }
+
+    impl Message for Bytes {
+        type Text = &'static str;
+        fn text(text: OutText) -> Self {
+            text.0
+        }
+        fn ping() -> Self {
+            Bytes::new()
+        }
+        fn received(self) -> Option<Received<&'static str>> {
+            None
+        }
+    }
+
+    /// A peer that takes nothing and says nothing.
+    struct Stuck;
+
+    impl Stream for Stuck {
+        type Item = Result<Bytes, ()>;
+        fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            Poll::Pending
+        }
+    }
+
+    impl Sink<Bytes> for Stuck {
+        type Error = ();
+        fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Pending
+        }
+        fn start_send(self: Pin<&mut Self>, _: Bytes) -> Result<(), ()> {
+            unreachable!("never ready")
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Pending
+        }
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Pending
+        }
+    }
+
+    /// Breaks when what waits for one peer keeps the memory in which all calls of the thread lay out what they say.
+    #[tokio::test]
+    async fn what_waits_for_a_peer_that_takes_nothing_takes_as_much_memory_as_it_has_bytes() {
+        let mut socket = Socket::absent(1_000);
+        socket.attach(Stuck);
+        socket.send("first", None);
+        assert!(socket.received().await.is_none());
+        socket.send("second", None);
+        let (second, ..) = socket.waiting.pop_back().unwrap();
+        assert_eq!(second.try_into_mut().unwrap().capacity(), 6);
     }
 
     /// A peer that takes what it is given as long as there is room.
@@ -690,6 +742,8 @@ mod tests {
         socket.attach(Full::default());
         socket.read_together(3);
         assert!(matches!(socket.receive().await, Received::Text(_)));
+        socket.together().unwrap().made(None, true);
+        socket.together().unwrap().made(None, false);
         let peer = socket.connection.clone().unwrap();
         assert!(socket.received().await.is_none());
         let began = Instant::now();

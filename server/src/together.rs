@@ -13,9 +13,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// By so much earlier each look comes than the one before it, until it comes too early: a carrier's clock is not ours, and
 /// what is once read late would stay late for the rest of the call.
-const EARLIER: Duration = Duration::from_micros(500);
+const EARLIER: Duration = Duration::from_micros(200);
 
-/// By so much later when it was too early. Four looks of five find the whole group, and no frame waits longer than this.
+/// By so much later when it was too early. Ten looks of eleven find the whole group, and no frame waits longer than this.
 const LATER: Duration = Duration::from_millis(2);
 
 pub(crate) struct Together {
@@ -25,12 +25,12 @@ pub(crate) struct Together {
     until: Instant,
     /// A mark is expected then.
     expected: Option<Instant>,
-    /// Since it was last left alone: something was read, and something was waited for.
-    read: bool,
+    /// Since it was last left alone: a group became whole, and something was waited for.
+    whole: bool,
     waited: bool,
     /// A group was begun.
     partial: bool,
-    /// Rings when it is to be looked at, or too early.
+    /// Rings when it is to be looked at.
     alarm: Pin<Box<Sleep>>,
 }
 
@@ -41,7 +41,7 @@ impl Together {
             span: frames * Duration::from_millis(20),
             until,
             expected: None,
-            read: false,
+            whole: false,
             waited: false,
             partial: false,
             alarm: Box::pin(sleep_until(until)),
@@ -51,7 +51,7 @@ impl Together {
     /// Ready while the socket is to be looked at.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Some(until) = self.rests_until(Instant::now()) {
-            if until < self.alarm.deadline() || self.alarm.is_elapsed() {
+            if until != self.alarm.deadline() || self.alarm.is_elapsed() {
                 self.alarm.as_mut().reset(until);
             }
             ready!(self.alarm.as_mut().poll(cx));
@@ -59,15 +59,13 @@ impl Together {
         Poll::Ready(())
     }
 
-    /// What was made of what was read: when a mark should come back, if one is out, and whether a group was begun that is
-    /// not whole.
+    /// What was made of each message that was read: when a mark should come back, if one is out, and whether a group was
+    /// begun that is not whole.
     pub(crate) fn made(&mut self, mark: Option<Instant>, partial: bool) {
         self.expected = mark;
+        // A mark that comes between two groups says nothing of when a group does.
+        self.whole |= self.partial && !partial;
         self.partial = partial;
-    }
-
-    pub(crate) fn read(&mut self) {
-        self.read = true;
     }
 
     /// When to look again, if that is later than now.
@@ -82,13 +80,13 @@ impl Together {
         if now < self.until {
             return;
         }
-        if !self.read || self.partial {
+        if !self.whole || self.partial {
             self.waited = true;
             return;
         }
         let next = if self.waited { now + LATER } else { self.until.max(now - self.span) - EARLIER };
         self.until = next + self.span;
-        (self.read, self.waited) = (false, false);
+        (self.whole, self.waited) = (false, false);
     }
 }
 
@@ -114,16 +112,15 @@ mod tests {
             }
             looks += 1;
             while marks.next_if(|at| *at <= now).is_some() {
-                together.read();
+                together.made(marks.peek().copied(), gathered != 0);
             }
             while let Some(came) = frames.next_if(|at| *at <= now) {
-                together.read();
                 gathered = (gathered + 1) % 3;
+                together.made(marks.peek().copied(), gathered != 0);
                 if gathered == 0 && now > start + Duration::from_secs(1) {
                     waited = waited.max(now - came);
                 }
             }
-            together.made(marks.peek().copied(), gathered != 0);
             together.found_nothing(now);
             if together.rests_until(now).is_none() {
                 let next = [marks.peek(), frames.peek()].into_iter().flatten().min().copied();
@@ -137,11 +134,12 @@ mod tests {
     async fn a_group_is_read_in_little_more_than_one_look_and_at_once_when_it_is_whole() {
         for slower in [Duration::ZERO, Duration::from_micros(2)] {
             let (looks, waited) = listen(slower, &[]);
-            assert!((1_000..1_300).contains(&looks), "{looks}");
+            assert!((1_000..1_150).contains(&looks), "{looks}");
             assert!(waited <= LATER, "{waited:?}");
         }
     }
 
+    /// Breaks when a mark that comes between two groups is taken for the end of one: the next is read 6 ms late.
     #[tokio::test]
     async fn a_mark_is_read_when_it_comes() {
         let marks: Vec<_> = (0..400).map(|mark| Duration::from_millis(mark * 130 + 7)).collect();
@@ -155,15 +153,19 @@ mod tests {
         let start = Instant::now();
         let mut together = Together::new(3);
         let look = async |together: &mut Together| std::future::poll_fn(|cx| together.poll(cx)).await;
+        let whole = |together: &mut Together| {
+            together.made(None, true);
+            together.made(None, false);
+        };
         look(&mut together).await;
-        together.read();
+        whole(&mut together);
         together.found_nothing(Instant::now());
         look(&mut together).await;
-        // 59.5, by a timer of whole milliseconds.
+        // 59.8, by a timer of whole milliseconds.
         assert_eq!(start.elapsed(), Duration::from_millis(60));
         // Too early; then a mark is waited for.
         together.found_nothing(Instant::now());
-        together.read();
+        whole(&mut together);
         together.found_nothing(Instant::now());
         together.made(Some(Instant::now() + Duration::from_millis(30)), false);
         look(&mut together).await;
@@ -173,7 +175,7 @@ mod tests {
         assert_eq!(start.elapsed(), Duration::from_millis(60 + 62));
         // We stood still, the carrier did not.
         tokio::time::advance(Duration::from_millis(500)).await;
-        together.read();
+        whole(&mut together);
         together.found_nothing(Instant::now());
         look(&mut together).await;
         assert_eq!(start.elapsed(), Duration::from_millis(60 + 62 + 500));

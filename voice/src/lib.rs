@@ -9,6 +9,7 @@ pub mod detect;
 pub mod dialogue;
 pub mod ears;
 mod error;
+pub mod expected;
 pub mod g2p;
 pub mod level;
 pub mod log_mel;

@@ -11,6 +11,7 @@ use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, Tensor};
 
 use crate::error::{Error, Result, read};
+use crate::expected::{Expected, Place};
 use crate::runtime::Runtime;
 
 /// Of the audio that it wants, a second.
@@ -22,6 +23,17 @@ const END: i64 = 2;
 
 /// Nobody speaks faster, so what is written beyond that is made up.
 const TOKENS_PER_SECOND: f32 = 6.5;
+
+/// Texts that are followed at once: what sounds likeliest at first may not be in the end. The second to fourth cost little, since
+/// the weights are read once for all.
+const TEXTS: usize = 4;
+
+/// Tokens that each of them may go on with.
+const NEXT: usize = 8;
+
+/// What each token makes a text less likely by (natural logarithm): of two that sound as likely, that of fewer words is right more
+/// often. By the turns of one word.
+const TOKEN: f32 = 0.4;
 
 /// Less audio than this makes no frame of the encoder.
 const SHORTEST: usize = RATE as usize / 10;
@@ -95,20 +107,20 @@ impl Recogniser {
     /// it. Without speech in it the model may write what nobody said. `speech`: from the beginning to the end of what the
     /// detector took for speech in it.
     ///
-    /// Empty if nothing was understood.
+    /// Of what sounds nearly as likely, what is `expected` is written. Empty if nothing was understood.
     ///
     /// # Errors
     /// If the runtime refuses.
-    pub fn recognise(&mut self, samples: &[f32], speech: Duration) -> Result<String> {
+    pub fn recognise(&mut self, samples: &[f32], speech: Duration, expected: &Expected) -> Result<String> {
         let samples = &samples[..samples.len().min(LONGEST)];
         if samples.len() < SHORTEST {
             return Ok(String::new());
         }
         let heard = self.encode(samples)?;
         let tokens_max = (samples.len() as f32 / RATE as f32 * TOKENS_PER_SECOND) as usize + 2;
-        let text = self.decode(&heard, samples.len(), tokens_max, Empty::Allowed)?;
+        let text = self.decode(&heard, samples.len(), tokens_max, Empty::Allowed, expected)?;
         if text.is_empty() && speech >= SAYS_SOMETHING {
-            return self.decode(&heard, samples.len(), tokens_max, Empty::Forbidden);
+            return self.decode(&heard, samples.len(), tokens_max, Empty::Forbidden, expected);
         }
         Ok(text)
     }
@@ -128,7 +140,14 @@ impl Recogniser {
         outputs.remove(&name).ok_or_else(|| Error::Inference("the encoder gave nothing".into()))
     }
 
-    fn decode(&mut self, heard: &DynValue, samples: usize, tokens_max: usize, empty: Empty) -> Result<String> {
+    fn decode(
+        &mut self,
+        heard: &DynValue,
+        samples: usize,
+        tokens_max: usize,
+        empty: Empty,
+        expected: &Expected,
+    ) -> Result<String> {
         let wants_mask = self.decoder.inputs().iter().any(|input| input.name() == "encoder_attention_mask");
         let mask = if wants_mask { Some(mask(samples)?) } else { None };
         let mut remembered: Vec<DynValue> = Vec::with_capacity(self.memories.len());
@@ -137,11 +156,13 @@ impl Recogniser {
             let nothing = vec![0.0_f32; self.heads * self.width];
             remembered.push(Tensor::from_array(([1, self.heads, 1, self.width], nothing))?.into_dyn());
         }
-        let mut text = Vec::new();
-        let mut token = BEGIN;
+        let mut texts = vec![Text::default()];
+        let mut over: Option<Text> = None;
         for step in 0..tokens_max {
+            let last: Vec<i64> = texts.iter().map(|text| text.last).collect();
+            // What is about the audio is there once, for all texts.
             let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = vec![
-                ("input_ids".into(), Tensor::from_array(([1, 1], vec![token]))?.into()),
+                ("input_ids".into(), Tensor::from_array(([last.len(), 1], last))?.into()),
                 ("encoder_hidden_states".into(), heard.into()),
                 ("use_cache_branch".into(), Tensor::from_array(([1], vec![step > 0]))?.into()),
             ];
@@ -153,21 +174,63 @@ impl Recogniser {
             }
             let mut outputs = self.decoder.run(inputs)?;
             let forbidden = (step == 0 && empty == Empty::Forbidden).then_some(END);
-            token = likeliest(outputs["logits"].try_extract_tensor::<f32>()?.1, forbidden);
-            if token == END {
+            let scores = outputs["logits"].try_extract_tensor::<f32>()?.1;
+            let mut longer: Vec<(usize, Text)> = Vec::with_capacity(texts.len() * NEXT);
+            for (from, (text, scores)) in
+                texts.iter().zip(scores.chunks((scores.len() / texts.len()).max(1))).enumerate()
+            {
+                for (token, likelihood) in likeliest(scores, forbidden) {
+                    let piece = usize::try_from(token).ok().and_then(|token| self.vocabulary.get(token));
+                    longer.push((from, text.with(token, likelihood, piece.map_or(&[], Vec::as_slice), expected)));
+                }
+            }
+            let from = follow(longer, &mut texts, &mut over);
+            // A text only gets less likely, but for what is expected, and the beginning of that counts already.
+            let Some(likeliest) = texts.first() else { break };
+            if over.as_ref().is_some_and(|over| over.likelihood >= likeliest.likelihood) {
                 break;
             }
             for (memory, value) in self.memories.iter().zip(&mut remembered) {
                 if memory.grows || step == 0 {
                     let grown = outputs.remove(&memory.output);
-                    *value = grown.ok_or_else(|| Error::Inference("the decoder forgot".into()))?;
+                    let grown = grown.ok_or_else(|| Error::Inference("the decoder forgot".into()))?;
+                    *value = if memory.grows { rows(grown, &from)? } else { grown };
                 }
             }
-            let piece = usize::try_from(token).ok().and_then(|token| self.vocabulary.get(token));
-            text.extend_from_slice(piece.map_or(&[], Vec::as_slice));
         }
+        // Where none is over in time, the likeliest is cut.
+        let text = over.or_else(|| texts.into_iter().next()).unwrap_or_default();
         // A word begins with a lower one eighth block, as SentencePiece has it.
-        Ok(String::from_utf8_lossy(&text).replace('\u{2581}', " ").trim().to_owned())
+        Ok(String::from_utf8_lossy(&text.written).replace('\u{2581}', " ").trim().to_owned())
+    }
+}
+
+/// What may have been said, as far as it is written.
+#[derive(Clone)]
+struct Text {
+    written: Vec<u8>,
+    last: i64,
+    /// Natural logarithm, less what tokens cost, and more by what is expected.
+    likelihood: f32,
+    place: Place,
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Text { written: Vec::new(), last: BEGIN, likelihood: 0.0, place: Place::BEGIN }
+    }
+}
+
+impl Text {
+    /// The text that goes on with this token.
+    fn with(&self, token: i64, likelihood: f32, piece: &[u8], expected: &Expected) -> Text {
+        let likelihood = self.likelihood + likelihood - TOKEN;
+        if token == END {
+            return Text { last: token, likelihood: likelihood + expected.end(self.place), ..self.clone() };
+        }
+        let (place, likelier) = expected.after(self.place, &String::from_utf8_lossy(piece));
+        let written = [&self.written, piece].concat();
+        Text { written, last: token, likelihood: likelihood + likelier, place }
     }
 }
 
@@ -181,14 +244,56 @@ fn mask(samples: usize) -> Result<DynValue> {
     Ok(Tensor::from_array(([1, samples], vec![1_i64; samples]))?.into_dyn())
 }
 
-fn likeliest(scores: &[f32], forbidden: Option<i64>) -> i64 {
-    let mut best = (END, f32::NEG_INFINITY);
-    for (token, &score) in (0_i64..).zip(scores) {
-        if score > best.1 && Some(token) != forbidden {
-            best = (token, score);
+/// Of these, each longer than one of the texts, the likeliest become the texts; which they were before. What is over is kept if
+/// it is likelier than what was over before.
+fn follow(mut longer: Vec<(usize, Text)>, texts: &mut Vec<Text>, over: &mut Option<Text>) -> Vec<usize> {
+    longer.sort_by(|(_, one), (_, other)| other.likelihood.total_cmp(&one.likelihood));
+    texts.clear();
+    let mut from = Vec::with_capacity(TEXTS);
+    for (before, text) in longer {
+        if texts.len() == TEXTS {
+            break;
+        }
+        if text.last != END {
+            from.push(before);
+            texts.push(text);
+        } else if over.as_ref().is_none_or(|over| text.likelihood > over.likelihood) {
+            *over = Some(text);
         }
     }
-    best.0
+    from
+}
+
+/// A tensor of some of the rows of this one, in this order.
+fn rows(value: DynValue, of: &[usize]) -> Result<DynValue> {
+    let (shape, numbers) = value.try_extract_tensor::<f32>()?;
+    let count = shape.first().map_or(0, |&rows| rows as usize);
+    if (0..count).eq(of.iter().copied()) {
+        return Ok(value);
+    }
+    let width = numbers.len() / count.max(1);
+    let taken: Vec<f32> = of.iter().flat_map(|row| &numbers[row * width..][..width]).copied().collect();
+    let mut shape = shape.to_vec();
+    shape[0] = of.len() as i64;
+    Ok(Tensor::from_array((shape, taken))?.into_dyn())
+}
+
+/// The likeliest tokens, each with the logarithm of how likely it is; the first of equal ones first.
+fn likeliest(scores: &[f32], forbidden: Option<i64>) -> Vec<(i64, f32)> {
+    let mut best: Vec<(i64, f32)> = Vec::with_capacity(NEXT + 1);
+    for (token, &score) in (0_i64..).zip(scores) {
+        let is_among = best.len() < NEXT || best.last().is_some_and(|(_, last)| score > *last);
+        if is_among && !score.is_nan() && Some(token) != forbidden {
+            let at = best.partition_point(|(_, other)| *other >= score);
+            best.insert(at, (token, score));
+            best.truncate(NEXT);
+        }
+    }
+    let most = best.first().map_or(0.0, |(_, score)| *score);
+    // What is that much less likely adds nothing.
+    let near = scores.iter().filter(|score| **score > most - 16.0);
+    let all = most + near.map(|score| (score - most).exp()).sum::<f32>().ln();
+    best.into_iter().map(|(token, score)| (token, score - all)).collect()
 }
 
 /// The tokens of a `tokenizer.bin`: each with its length before it, in one byte, or in two from 128 on (low part first).
@@ -225,10 +330,54 @@ mod tests {
         assert_eq!(vocabulary(&[130]), None);
     }
 
+    /// Breaks when only what is likeliest at first is followed, or a text is over because a less likely one is.
     #[test]
-    fn the_likeliest_token_wins_unless_it_is_forbidden() {
-        assert_eq!(likeliest(&[0.1, 0.3, 0.9, 0.2], None), END);
-        assert_eq!(likeliest(&[0.1, 0.3, 0.9, 0.2], Some(END)), 1);
-        assert_eq!(likeliest(&[f32::NAN; 3], None), END);
+    fn the_likeliest_texts_are_followed_and_the_likeliest_that_is_over_is_kept() {
+        let text = |last, likelihood| Text { last, likelihood, ..Text::default() };
+        let longer =
+            [(0, text(7, -3.0)), (1, text(8, -1.0)), (1, text(END, -2.0)), (0, text(9, -1.5)), (2, text(END, -9.0))];
+        let more = (10..20).map(|token| (3, text(token, -4.0)));
+        let (mut texts, mut over) = (vec![Text::default()], Some(text(END, -2.5)));
+        let from = follow(longer.into_iter().chain(more).collect(), &mut texts, &mut over);
+        assert_eq!(from, [1, 0, 0, 3]);
+        assert_eq!(texts.iter().map(|text| text.last).collect::<Vec<_>>(), [8, 9, 7, 10]);
+        assert_eq!(over.unwrap().likelihood, -2.0);
+        // Later than any that is followed: too unlikely to be looked at.
+        let mut over = None;
+        follow(
+            (10..20).map(|token| (0, text(token, -1.0))).chain([(0, text(END, -2.0))]).collect(),
+            &mut texts,
+            &mut over,
+        );
+        assert!(over.is_none());
+    }
+
+    /// Breaks when what was expected but did not come goes on counting.
+    #[test]
+    fn a_text_is_as_likely_as_its_tokens_and_more_by_what_is_expected() {
+        let expected = Expected::new([("mocha", 1.0)]);
+        let is =
+            |text: &Text, likelihood: f32| assert!((text.likelihood - likelihood).abs() < 1e-5, "{}", text.likelihood);
+        let begun = Text::default().with(5, -1.0, "\u{2581}Mo".as_bytes(), &expected);
+        is(&begun, -1.0 - TOKEN + 2.0);
+        let all = begun.with(6, -2.0, b"cha", &expected).with(END, -0.5, &[], &expected);
+        assert_eq!((all.written.as_slice(), all.last), ("\u{2581}Mocha".as_bytes(), END));
+        is(&all, -3.5 - 3.0 * TOKEN + 5.0);
+        is(&begun.with(7, -1.0, b"cker", &expected), -2.0 - 2.0 * TOKEN);
+        is(&begun.with(END, -1.0, &[], &expected), -2.0 - 2.0 * TOKEN);
+    }
+
+    #[test]
+    fn the_likeliest_tokens_come_first_and_none_that_is_forbidden() {
+        let tokens = |scores: &[f32], forbidden| {
+            likeliest(scores, forbidden).into_iter().map(|(token, _)| token).collect::<Vec<_>>()
+        };
+        assert_eq!(tokens(&[0.1, 0.3, 0.9, 0.2], None), [2, 1, 3, 0]);
+        assert_eq!(tokens(&[0.1, 0.3, 0.9, 0.2], Some(END)), [1, 3, 0]);
+        assert_eq!(tokens(&[0.5; 20], None), [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(tokens(&[f32::NAN; 3], None), [0; 0]);
+        let likely: Vec<f32> =
+            likeliest(&[1.0, 1.0, -60.0], None).into_iter().map(|(_, likelihood)| likelihood).collect();
+        assert!((likely[0].exp() - 0.5).abs() < 1e-6 && likely[2] < -60.0, "{likely:?}");
     }
 }

@@ -53,7 +53,14 @@ async fn start_with(
 }
 
 async fn connect(url: &str, key: &str) -> Result<Socket, Error> {
+    connect_from(None, url, key).await
+}
+
+async fn connect_from(origin: Option<&str>, url: &str, key: &str) -> Result<Socket, Error> {
     let mut request = url.into_client_request().unwrap();
+    if let Some(origin) = origin {
+        request.headers_mut().insert("origin", origin.parse().unwrap());
+    }
     request.headers_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
     connect_async(request).await.map(|(socket, _)| socket)
 }
@@ -200,6 +207,28 @@ async fn clients_wait_for_an_engine_that_is_being_loaded() {
     let said = until(&mut socket, "response.done").await;
     assert!(!said.iter().any(|event| event["type"] == "input_audio_buffer.speech_started"), "{said:?}");
     assert!(said.iter().any(|event| event["type"] == "response.output_audio.delta"));
+}
+
+/// Python's `websocket-client` says where it is from, though it is no browser.
+#[tokio::test]
+async fn pages_of_browsers_are_refused_and_clients_that_name_the_address_are_not() {
+    let url = start(Engine::without_weights(1), 1).await;
+    let address = url.strip_prefix("ws://").and_then(|url| url.split_once('/')).unwrap().0;
+    let port = address.rsplit_once(':').unwrap().1;
+    for page in
+        ["https://example.com", "null", "http://127.0.0.1", "http://127.0.0.1:1", &format!("http://localhost:{port}")]
+    {
+        assert_eq!(status(connect_from(Some(page), &url, "secret").await), 403, "{page}");
+    }
+    // A name that somebody has point here is told by the page and by the browser.
+    let mut request = url.as_str().into_client_request().unwrap();
+    let name = format!("rebound.example:{port}");
+    request.headers_mut().insert("host", name.parse().unwrap());
+    request.headers_mut().insert("origin", format!("http://{name}").parse().unwrap());
+    request.headers_mut().insert("authorization", "Bearer secret".parse().unwrap());
+    assert_eq!(status(connect_async(request).await.map(|(socket, _)| socket)), 403);
+    let mut socket = connect_from(Some(&format!("http://{address}")), &url, "secret").await.unwrap();
+    until(&mut socket, "session.created").await;
 }
 
 #[tokio::test]

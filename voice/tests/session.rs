@@ -315,12 +315,29 @@ fn turns_without_detection_are_committed_by_the_client() {
     bench.do_all();
     assert_eq!(bench.types(), [""; 0]);
     bench.send(json!({"type": "input_audio_buffer.commit"}));
-    let Some(Work { what: What::Recognise { samples, speech }, .. }) = bench.work.front() else { panic!() };
+    let Some(Work { what: What::Recognise { samples, speech, .. }, .. }) = bench.work.front() else { panic!() };
     // Nobody has looked whether that is speech.
     assert!(samples.len() == 16_384 && speech.is_none());
     bench.do_all();
     assert!(bench.types().contains(&"conversation.item.input_audio_transcription.completed".to_owned()));
     assert_eq!(bench.error(json!({"type": "input_audio_buffer.commit"})), "input_audio_buffer_commit_empty");
+}
+
+/// Breaks when a turn is recognised, in a pause or at its end, without knowing what the flow is about.
+#[test]
+fn the_recogniser_is_told_what_the_flow_expects() {
+    let mut bench = Bench::new();
+    bench.speak();
+    let flow = Flow::read(FLOW).unwrap();
+    let mut told = 0;
+    while let Some(work) = bench.work.front() {
+        if let What::Recognise { expected, .. } = &work.what {
+            assert!(*expected == flow.expected() && *expected != Arc::default());
+            told += 1;
+        }
+        bench.do_one();
+    }
+    assert!(told > 0);
 }
 
 #[test]

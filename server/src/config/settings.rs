@@ -596,7 +596,8 @@ pub(super) const AGENT: &[Group<Agent>] = &[
             OfAgent::new(
                 "group_frames",
                 |a| &mut a.call.group_frames,
-                "Frames of 20 ms in one message, after the first of an utterance (A3): more cost less and delay more.",
+                "Frames of 20 ms in one message, after the first of an utterance (A3): more cost less and delay more. A \
+                 message of several may wait for up to 20 ms more, to go with what else the call does.",
             )
             .within(1, 3),
             OfAgent::new(

@@ -35,6 +35,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
+use crate::read_ahead::ReadAhead;
+
 /// What is read of a request before its head has to be complete. Twilio's heads are below 2 KiB.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 
@@ -125,7 +127,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
         .timer(TokioTimer::new())
         .header_read_timeout(head_max)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(Impatient { stream, stalled: None }), answer)
+        .serve_connection(TokioIo::new(Impatient { stream: ReadAhead::new(stream), stalled: None }), answer)
         .with_upgrades();
     // What ends a connection is its peer's affair: an error here is for the curious.
     match select(pin!(served), pin!(end.notified())).await {

@@ -1004,10 +1004,15 @@ async fn update_call(
                 Some(refusal(StatusCode::BAD_REQUEST, 21220, "Call is not in-progress. Cannot redirect."))
             }
             None => {
+                let answered = registered.resource.status == "in-progress";
                 // A call that was answered is not canceled any more.
-                let hang_up = hang_up && !(canceled && registered.resource.status == "in-progress");
+                let hang_up = hang_up && !(canceled && answered);
                 if hang_up {
                     end_call(&registered.end, EndedBy::Rest);
+                    // Whoever asks right after this is told what this answers, though the call has still to find out.
+                    if answered {
+                        registered.resource.status = "completed";
+                    }
                 }
                 let status = if hang_up { "completed" } else { registered.resource.status };
                 Some((StatusCode::OK, Json(json!({ "sid": call, "account_sid": account, "status": status }))))

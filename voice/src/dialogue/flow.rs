@@ -11,8 +11,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::meaning::{self, Meanings};
-use super::nearest::{Examples, words};
-use super::slots::{Slot, SlotFile};
+use super::nearest::{Examples, telling, words};
+use super::slots::{Kind, Slot, SlotFile};
+use crate::expected::{Expected, OF_A_CHOICE, OF_AN_EXAMPLE};
 use crate::word_vectors::WordVectors;
 
 /// Opening hours begin here, unless a slot says otherwise: "at six" is in the evening, "at seven" in the morning.
@@ -39,6 +40,8 @@ pub struct Flow {
     pub(super) zone: TimeZone,
     pub(super) intents: Vec<Intent>,
     examples: Examples,
+    /// The words of choices and examples.
+    expected: Arc<Expected>,
     understands: By,
     /// What the operator recorded, by its text.
     clips: BTreeMap<String, Clip>,
@@ -194,7 +197,7 @@ impl Flow {
             let lines = mistakes.into_iter().map(|(at, what)| format!("line {}: {what}", line_of(text, at)));
             return Err(FlowError(lines.collect()));
         }
-        let intents = file.intent.iter().map(|intent| intent_of(intent, &names)).collect();
+        let intents: Vec<Intent> = file.intent.iter().map(|intent| intent_of(intent, &names)).collect();
         let examples = file
             .intent
             .iter()
@@ -217,6 +220,7 @@ impl Flow {
             change,
             dropped,
             zone,
+            expected: Arc::new(expected(&intents, &examples)),
             intents,
             examples,
             understands: By::Letters,
@@ -267,6 +271,11 @@ impl Flow {
     /// The day that it is where the flow is.
     pub(super) fn today(&self, now: Timestamp) -> Date {
         now.to_zoned(self.zone.clone()).date()
+    }
+
+    /// What a recogniser may expect that is said to it.
+    pub fn expected(&self) -> Arc<Expected> {
+        self.expected.clone()
     }
 
     /// Whether it is to be told what words are about.
@@ -327,6 +336,18 @@ fn intent_of(file: &IntentFile, names: &[&str]) -> Intent {
     }
 }
 
+fn expected(intents: &[Intent], examples: &Examples) -> Expected {
+    let choices = intents.iter().flat_map(|intent| &intent.slots).filter_map(|slot| match &slot.kind {
+        Kind::OneOf(choices) => Some(choices),
+        _ => None,
+    });
+    let of_choices = choices.flatten().flat_map(|choice| words(choice)).map(|word| (word, OF_A_CHOICE));
+    let of_examples =
+        examples.iter().flat_map(|(_, words)| telling(words)).map(|word| (word.to_owned(), OF_AN_EXAMPLE));
+    let all: Vec<(String, f32)> = of_choices.chain(of_examples).collect();
+    Expected::new(all.iter().map(|(word, counts)| (word.as_str(), *counts)))
+}
+
 /// Tells what is wrong with one intent: where, and what to do.
 fn check(file: &IntentFile, at: usize, all: &[IntentFile], names: &[&str], wrong: &mut impl FnMut(usize, String)) {
     let name = file.name.as_ref();
@@ -385,6 +406,7 @@ fn braced(text: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::expected::Place;
 
     #[test]
     fn mistakes_are_named_with_their_lines_and_what_to_do() {
@@ -422,6 +444,26 @@ mod tests {
         let names: Vec<String> =
             Flow::read(flow).unwrap().intents[0].slots.iter().map(|slot| slot.name.clone()).collect();
         assert_eq!(names, ["z", "b", "m"]);
+    }
+
+    #[test]
+    fn words_of_choices_are_expected_more_than_those_of_examples_and_common_ones_not_at_all() {
+        let flow = "[[intent]]\nname = 'a'\nexamples = ['the voucher for 7']\nanswer = 'b'\nslots = { c = ['dark Roast', 'light'] }";
+        let expected = Flow::read(flow).unwrap().expected();
+        let counts = |word: &str| {
+            let (place, ahead) = expected.after(Place::BEGIN, word);
+            (ahead + expected.end(place)) / word.len() as f32
+        };
+        for (word, letter) in [
+            ("roast", OF_A_CHOICE),
+            ("dark", OF_A_CHOICE),
+            ("voucher", OF_AN_EXAMPLE),
+            ("the", 0.0),
+            ("7", 0.0),
+            ("cold", 0.0),
+        ] {
+            assert!((counts(word) - letter).abs() < 1e-6, "{word}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Which intent is a sentence about? By vectors, which see that "bring it back" and "return" are alike: of a network that reads
 //! [sentences](crate::sentences), or the mean of those of [words](crate::word_vectors). An intent is as near as the mean of its
-//! examples: that has what they have in common, and little of what one of them merely mentions. Or as near as one of them.
+//! examples: that has what they have in common, and little of what one of them merely mentions. Or as near as the nearest few.
 
 use std::collections::BTreeMap;
 
@@ -16,15 +16,19 @@ pub struct Rule {
     /// With less of a lead, two may be meant; and with more, the others have little to do with it, or there are none.
     lead_min: f32,
     lead_max: f32,
-    /// What a single example has to be nearer than the mean of them all.
+    /// What the nearest examples have to be nearer than the mean of them all.
     alone: f32,
+    /// Of so many examples one has to be near, of twice as many two: among many, there is one that is near to anything.
+    one_of: usize,
 }
 
 /// For the means of words' vectors.
-pub const WORDS: Rule = Rule { clear: 0.58, lead_counts: 1.5, lead_min: 0.05, lead_max: 0.2, alone: 0.2 };
+pub const WORDS: Rule =
+    Rule { clear: 0.58, lead_counts: 1.5, lead_min: 0.05, lead_max: 0.2, alone: 0.2, one_of: usize::MAX };
 
 /// For vectors of sentences, which tell more things apart: what is meant is near one example as well as the mean.
-pub const SENTENCES: Rule = Rule { clear: 0.44, lead_counts: 0.0, lead_min: 0.07, lead_max: 0.2, alone: 0.0 };
+pub const SENTENCES: Rule =
+    Rule { clear: 0.44, lead_counts: 0.0, lead_min: 0.07, lead_max: 0.2, alone: 0.0, one_of: 5 };
 
 /// What intents are about, by their examples.
 #[derive(Clone, Debug)]
@@ -74,10 +78,13 @@ impl Meanings {
             return None;
         }
         let vector = unit(vector);
-        let Rule { clear, lead_counts, lead_min, lead_max, alone } = self.rule;
+        let Rule { clear, lead_counts, lead_min, lead_max, alone, one_of } = self.rule;
         let nearness = |meaning: &Meaning| {
-            let by_one = meaning.examples.iter().map(|(_, example)| dot(&vector, example) - alone);
-            by_one.fold(dot(&vector, &meaning.mean), f32::max)
+            let mut examples: Vec<f32> = meaning.examples.iter().map(|(_, example)| dot(&vector, example)).collect();
+            examples.sort_by(|one, other| other.total_cmp(one));
+            examples.truncate((examples.len() / one_of).max(1));
+            let nearest = examples.iter().sum::<f32>() / examples.len() as f32;
+            dot(&vector, &meaning.mean).max(nearest - alone)
         };
         let mut all: Vec<(f32, usize)> =
             self.intents.iter().map(|(&intent, meaning)| (nearness(meaning), intent)).collect();

@@ -19,6 +19,7 @@ use call::farewell::{Language, says_farewell};
 use jiff::Timestamp;
 use jiff::civil::Date;
 
+use crate::expected::Expected;
 use flow::Intent;
 pub use flow::{Flow, FlowError};
 use slots::Correction;
@@ -88,6 +89,11 @@ impl Dialogue {
     /// A conversation over the same flow in which nothing was said yet.
     pub(crate) fn begun_anew(&self) -> Self {
         Dialogue { waits_for: WaitsFor::Nothing, called: None, ..self.clone() }
+    }
+
+    /// What a recogniser may expect that is said to this flow.
+    pub fn expected(&self) -> Arc<Expected> {
+        self.flow.expected()
     }
 
     /// The words of a turn that a [reader of sentences](crate::sentences::Sentences) has to be asked about before

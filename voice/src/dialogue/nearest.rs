@@ -139,7 +139,7 @@ pub fn says_nothing(words: &[String]) -> bool {
 }
 
 /// The words that are not in every other sentence, numbers as one.
-fn telling(words: &[String]) -> impl Iterator<Item = &str> {
+pub fn telling(words: &[String]) -> impl Iterator<Item = &str> {
     let word = |word: &'_ String| !COMMON.contains(&word.as_str());
     words.iter().filter(move |text| word(text)).map(|text| if is_number(text) { "#" } else { text.as_str() })
 }

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::detect::{Detector, Hearing, STEP};
 use crate::error::{Error, Result};
+use crate::expected::Expected;
 use crate::recognise::{self, Recogniser};
 use crate::resample::Resampler;
 use crate::sentences::Sentences;
@@ -39,6 +40,7 @@ pub enum What {
         samples: Vec<f32>,
         /// How many of the samples are speech. `None`: nobody has looked yet whether any are.
         speech: Option<u64>,
+        expected: Arc<Expected>,
     },
     /// What are these words about? See [`Sentences::vector`].
     Understand { words: Vec<String> },
@@ -279,7 +281,7 @@ impl Worker {
             What::Detect { .. } => detect(&mut self.detector, what),
             What::TurnEnd { .. } => is_over(None, what),
             What::Understand { .. } => about(None, what),
-            What::Recognise { samples, speech } => {
+            What::Recognise { samples, speech, expected } => {
                 let speech = match speech {
                     Some(speech) => speech,
                     None => match self.speech_in(&samples)? {
@@ -288,7 +290,7 @@ impl Worker {
                     },
                 };
                 let wide = Resampler::convert(Rate::Telephone.hz(), recognise::RATE, &samples);
-                self.recogniser.recognise(&wide, Duration::from_micros(125 * speech)).map(Found::Text)
+                self.recogniser.recognise(&wide, Duration::from_micros(125 * speech), &expected).map(Found::Text)
             }
             What::Speak { sentence, rate, speed } => self.speaker.say(&sentence, rate, speed).map(Found::Sound),
         }

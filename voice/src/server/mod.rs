@@ -23,7 +23,8 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
-use tokio_tungstenite::tungstenite::http::StatusCode;
+use tokio_tungstenite::tungstenite::http::header::HOST;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
@@ -260,7 +261,7 @@ fn asked_for(request: &Request, offer: &Offer) -> std::result::Result<(String, M
         return Err(refusal(StatusCode::NOT_FOUND, "unknown_url", "The only path is /v1/realtime."));
     }
     // A page in a browser on this machine must not speak with it: browsers say where a page is from, and cannot be told not to.
-    if request.headers().contains_key("origin") {
+    if request.headers().get("origin").is_some_and(|origin| !is_from_here(origin, request)) {
         return Err(refusal(StatusCode::FORBIDDEN, "origin_not_allowed", "Not for pages in browsers."));
     }
     if let Some(key) = &offer.key {
@@ -276,6 +277,14 @@ fn asked_for(request: &Request, offer: &Offer) -> std::result::Result<(String, M
     let offered =
         offered.ok_or_else(|| refusal(StatusCode::NOT_FOUND, "model_not_found", "There is no such model here."))?;
     Ok((model.to_owned(), offered.clone()))
+}
+
+/// Whether this origin is the address that was connected to. Some clients that are no browsers say so, and no page can: none is
+/// served here. It has to be an address, since a name may be a stranger's who has it point to this machine.
+fn is_from_here(origin: &HeaderValue, request: &Request) -> bool {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let origin = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
+    origin.is_some() && origin == host && host.is_some_and(|host| host.parse::<SocketAddr>().is_ok())
 }
 
 fn refusal(status: StatusCode, code: &str, message: &str) -> ErrorResponse {

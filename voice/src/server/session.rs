@@ -25,6 +25,7 @@ use super::settings::{self, SEMANTIC};
 use crate::chat;
 use crate::detect::{Hearing, Turn, Turns};
 use crate::dialogue::{Dialogue, Flow};
+use crate::expected::Expected;
 use crate::resample::Resampler;
 use crate::speak::Rate;
 use crate::turn_end;
@@ -78,6 +79,14 @@ impl Answers {
     /// Those of a conversation over `flow` that begins `now`.
     pub fn by_flow(flow: Arc<Flow>, now: Timestamp) -> Answers {
         Answers::ByFlow(Dialogue::new(flow, now))
+    }
+
+    /// What a recogniser may expect of the caller.
+    fn expected(&self) -> Arc<Expected> {
+        match self {
+            Answers::ByFlow(dialogue) => dialogue.expected(),
+            Answers::ByChat(_) => Arc::default(),
+        }
     }
 }
 
@@ -482,7 +491,7 @@ impl Session {
     }
 
     fn recognise(&mut self, samples: Vec<f32>, speech: Option<u64>) -> u64 {
-        let work = self.ask(What::Recognise { samples, speech });
+        let work = self.ask(What::Recognise { samples, speech, expected: self.answers.expected() });
         self.recognising.insert(work);
         work
     }

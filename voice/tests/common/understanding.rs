@@ -81,6 +81,26 @@ fn meant(lines: &str) -> Vec<Asked> {
     lines.lines().map(|line| line.split_once(": ").unwrap()).map(|(intent, text)| Asked::of(intent, text)).collect()
 }
 
+/// The flows that are there with twelve examples an intent too.
+const TWELVE: [(&str, &str); 6] = [
+    ("tuning_bank", include_str!("../data/understanding/tuning_bank_more.toml")),
+    ("tuning_library", include_str!("../data/understanding/tuning_library_more.toml")),
+    ("paraphrases", PARAPHRASES_TWELVE),
+    ("recorded_paraphrases", RECORDED_TWELVE),
+    ("heldout_airline", include_str!("../data/understanding/heldout_airline_more.toml")),
+    ("heldout_theatre", include_str!("../data/understanding/heldout_theatre_more.toml")),
+];
+
+pub const PARAPHRASES_TWELVE: &str = include_str!("../data/paraphrases_more.toml");
+pub const RECORDED_TWELVE: &str = include_str!("../data/recorded_paraphrases_more.toml");
+
+/// Of these sets what is there with twelve examples an intent too: as it is, and so.
+pub fn three_and_twelve(sets: Vec<Set>) -> Vec<[Set; 2]> {
+    let twelve = |set: &Set| TWELVE.iter().find(|(name, _)| *name == set.name).map(|(_, flow)| *flow);
+    let both = |set: Set| twelve(&set).map(|flow| [Set { flow, asked: set.asked.clone(), ..set }, set]);
+    sets.into_iter().filter_map(both).map(|[twelve, three]| [three, twelve]).collect()
+}
+
 /// What the matching may be tuned by.
 pub fn tuning() -> Vec<Set> {
     let none = || include_str!("../data/understanding/tuning_none.txt").lines().map(|line| Asked::of("none", line));
@@ -149,9 +169,18 @@ impl Understanding {
 
     /// What the flow answers, if it is not what it should.
     pub fn misses(&mut self, asked: &Asked) -> Option<String> {
-        let answered = |text: &str| {
+        let sentences = self.sentences.clone();
+        self.misses_by(asked, |words| vector(sentences.as_deref(), words))
+    }
+
+    /// The same, with whatever knows what words are about.
+    pub fn misses_by(&mut self, asked: &Asked, mut vector: impl FnMut(&[String]) -> Vec<f32>) -> Option<String> {
+        let mut answered = |text: &str| {
             let mut dialogue = Dialogue::new(self.flow.clone(), Timestamp::UNIX_EPOCH);
-            read(&mut dialogue, text, self.sentences.as_deref());
+            if let Some(words) = dialogue.asks_about(text) {
+                let vector = vector(&words);
+                dialogue.told_about(words, Some(vector));
+            }
             match dialogue.reply(text, &[]) {
                 Reply::Say(answer) => answer,
                 Reply::Call { name, .. } => name,
@@ -185,7 +214,11 @@ impl Understanding {
 /// Tells a dialogue what it asks about.
 pub fn read(dialogue: &mut Dialogue, text: &str, sentences: Option<&Mutex<Sentences>>) {
     if let Some(words) = dialogue.asks_about(text) {
-        let vector = sentences.expect("a reader").lock().unwrap().vector(&words).unwrap();
+        let vector = vector(sentences, &words);
         dialogue.told_about(words, Some(vector));
     }
+}
+
+fn vector(sentences: Option<&Mutex<Sentences>>, words: &[String]) -> Vec<f32> {
+    sentences.expect("a reader").lock().unwrap().vector(words).unwrap()
 }

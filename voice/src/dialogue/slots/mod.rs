@@ -1,6 +1,7 @@
 //! Values in what a caller said: days, times, numbers, names, one of some words. A slot is what is looked for; nothing is
 //! taken for a value that could as well be something else.
 
+mod choices;
 mod dates;
 mod names;
 mod numbers;
@@ -8,6 +9,7 @@ mod times;
 mod words;
 mod yes;
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::ops::Range;
 
@@ -213,7 +215,16 @@ pub fn find(slots: &[Slot], heard: &str, asked: Option<&str>, today: Date) -> Sl
 fn find_in(slots: &[Slot], words: &mut [Word], heard: &str, asked: Option<&str>, today: Date) -> Slots {
     let mut found = Slots::new();
     for is_next in ORDER {
-        for slot in slots.iter().filter(|slot| is_next(&slot.kind)) {
+        let mut slots: Vec<&Slot> = slots.iter().filter(|slot| is_next(&slot.kind)).collect();
+        // "Medium roast" is looked for before "medium", and of two alike the one that was asked for.
+        slots.sort_by_cached_key(|slot| {
+            let length = match &slot.kind {
+                Kind::OneOf(choices) => choices::one_of(choices, words).map_or(0, |(_, range)| range.len()),
+                _ => 0,
+            };
+            (Reverse(length), asked != Some(slot.name.as_str()))
+        });
+        for slot in slots {
             let asked = if asked == Some(slot.name.as_str()) { Asked::ForThis } else { Asked::ForOther };
             if let Some((value, range)) = value(slot, words, heard, asked, today) {
                 words[range].iter_mut().for_each(|word| word.text.clear());
@@ -229,27 +240,13 @@ fn value(slot: &Slot, words: &[Word], heard: &str, asked: Asked, today: Date) ->
         Kind::Date => dates::day(words, today, asked).map(|(day, range)| (Value::Date(day), range)),
         Kind::Time => times::time(words, slot.earliest, asked).map(|(time, range)| (Value::Time(time), range)),
         Kind::Phone => numbers::phone(words).map(|(digits, range)| (Value::Digits(digits), range)),
-        Kind::OneOf(choices) => one_of(choices, words).map(|(choice, range)| (Value::Text(choice), range)),
+        Kind::OneOf(choices) => choices::one_of(choices, words).map(|(choice, range)| (Value::Text(choice), range)),
         Kind::YesNo => yes::yes(words).map(|(yes, range)| (Value::YesNo(yes), range)),
         Kind::Digits => numbers::digits(words).map(|(digits, range)| (Value::Digits(digits), range)),
         Kind::Number => numbers::number(words).map(|(number, range)| (Value::Number(number), range)),
         Kind::Name => names::name(words, asked).map(|(name, range)| (Value::Text(name), range)),
         Kind::Text => Some((Value::Text(heard.trim().to_owned()), 0..0)).filter(|_| !words.is_empty()),
     }
-}
-
-/// The longest choice that was said. Two different ones are none.
-fn one_of(choices: &[String], heard: &[Word]) -> Option<(String, Range<usize>)> {
-    let place = |choice: &String| {
-        let row = words(choice);
-        let texts: Vec<&str> = row.iter().map(|word| word.text.as_str()).collect();
-        (0..heard.len()).find(|&at| words::is_at(heard, at, &texts)).map(|at| at..at + texts.len())
-    };
-    let said: Vec<(&String, Range<usize>)> =
-        choices.iter().filter_map(|choice| place(choice).map(|range| (choice, range))).collect();
-    let (choice, longest) = said.iter().max_by_key(|(_, range)| range.len())?;
-    let inside = |range: &Range<usize>| longest.start <= range.start && range.end <= longest.end;
-    said.iter().all(|(_, range)| inside(range)).then(|| ((*choice).clone(), longest.clone()))
 }
 
 /// Where the words after the last correction begin, if there is one in the middle.
@@ -392,6 +389,21 @@ mod tests {
         assert_eq!(read("small or large"), "{}");
         assert_eq!(read("large, no, small"), r#"{"size":"small"}"#);
         assert_eq!(read("enlarge it"), "{}");
+    }
+
+    #[test]
+    fn a_word_is_the_slot_s_that_it_says_most_about() {
+        let one_of = |choices: &[&str]| Kind::OneOf(choices.iter().map(|choice| (*choice).to_owned()).collect());
+        let coffee =
+            [slot("size", one_of(&["medium", "large"])), slot("roast", one_of(&["medium roast", "dark roast"]))];
+        let read = |heard: &str| shown(&find(&coffee, heard, None, today()));
+        assert_eq!(read("a medium roast"), r#"{"roast":"medium roast"}"#);
+        assert_eq!(read("a large medium roast"), r#"{"roast":"medium roast","size":"large"}"#);
+        assert_eq!(read("a medium dark roast"), r#"{"roast":"dark roast","size":"medium"}"#);
+        // Of two alike, the one that was asked for.
+        let people = [slot("adults", Kind::Number), slot("children", Kind::Number)];
+        let asked = |name: &str| shown(&find(&people, "two", Some(name), today()));
+        assert_eq!((asked("adults").as_str(), asked("children").as_str()), (r#"{"adults":2}"#, r#"{"children":2}"#));
     }
 
     #[test]
