@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::detect::{Detector, Hearing, Turn, TurnSettings, Turns};
 use crate::error::Result;
-use crate::server::engine::thread;
+use crate::threads::{Jobs, Queue};
 use crate::weights::Weights;
 
 /// How one call is listened to.
@@ -261,10 +260,10 @@ fn product(one: &[f32], other: &[f32]) -> f32 {
 
 // ── The thread ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/// The thread that listens for all calls. It ends when all clones of this, and all ears, are gone.
+/// The thread that listens for all calls. The last of this's clones and of all ears waits for its end.
 #[derive(Clone)]
 pub struct Ears {
-    jobs: SyncSender<Job>,
+    jobs: Arc<Queue<Job>>,
     places: Arc<Places>,
 }
 
@@ -278,7 +277,7 @@ struct Places {
 
 /// One call's ear.
 pub struct Ear {
-    jobs: SyncSender<Job>,
+    jobs: Arc<Queue<Job>>,
     places: Arc<Places>,
     shared: Arc<Mutex<Listener>>,
     settings: EarSettings,
@@ -314,12 +313,9 @@ impl Ears {
     pub fn start(weights: &Weights, ears_max: usize, backlog_frames: usize) -> Result<Ears> {
         let mut detector = weights.detector()?;
         // Twice: the agent's audio comes with the caller's.
-        let (jobs, taken) = sync_channel::<Job>(2 * ears_max.max(1) * backlog_frames.max(1));
-        thread("ears", move || {
-            while let Ok(job) = taken.recv() {
-                listen(&mut detector, job);
-            }
-        });
+        let room = 2 * ears_max.max(1) * backlog_frames.max(1);
+        let work = move |jobs: Jobs<Job>| jobs.for_each(|job| listen(&mut detector, job));
+        let jobs = Queue::start("ears", room, [work]);
         let places = Places { taken: AtomicUsize::new(0), max: ears_max, missed: AtomicU64::new(0) };
         Ok(Ears { jobs, places: Arc::new(places) })
     }
@@ -376,14 +372,11 @@ impl Ear {
         // The listener clears it, when it begins anew.
         let anew = self.deaf.load(Ordering::Relaxed).then_some(self.settings);
         let job = Job { listener: self.shared.clone(), anew, what, facts: self.facts.clone(), deaf: self.deaf.clone() };
-        match self.jobs.try_send(job) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.places.missed.fetch_add(1, Ordering::Relaxed);
-                if !self.deaf.swap(true, Ordering::Relaxed) {
-                    // If even that finds no room, nobody has taken what was told for a second.
-                    let _ = self.facts.try_send(EarInput::Deaf);
-                }
+        if self.jobs.give(job).is_err() {
+            self.places.missed.fetch_add(1, Ordering::Relaxed);
+            if !self.deaf.swap(true, Ordering::Relaxed) {
+                // If even that finds no room, nobody has taken what was told for a second.
+                let _ = self.facts.try_send(EarInput::Deaf);
             }
         }
     }

@@ -23,6 +23,7 @@ pub mod server;
 pub mod speak;
 pub mod spectrum;
 pub mod synthesise;
+mod threads;
 pub mod turn_end;
 mod weights;
 pub mod word_vectors;

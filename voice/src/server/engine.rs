@@ -5,8 +5,7 @@
 //! started, and loads what it needs for that, when a session first asks it, since most never do. Whoever asks is told through
 //! a channel of their own, and never waits.
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -18,6 +17,7 @@ use crate::recognise::{self, Recogniser};
 use crate::resample::Resampler;
 use crate::sentences::Sentences;
 use crate::speak::{Rate, Said, Speaker};
+use crate::threads::{Jobs, Queue};
 use crate::turn_end::{self, TurnEnd};
 use crate::weights::Weights;
 
@@ -75,19 +75,19 @@ pub type Results = mpsc::Sender<Done>;
 
 type Job = (Work, Results);
 
-/// The threads. They end when all clones of this are gone.
+/// The threads. The last clone of this waits for their end.
 #[derive(Clone)]
 pub struct Engine {
-    hearing: SyncSender<Job>,
-    turns: SyncSender<Job>,
+    hearing: Arc<Queue<Job>>,
+    turns: Arc<Queue<Job>>,
     judging: Later,
     understanding: Later,
 }
 
 /// A thread that is started when it is first needed.
-type Later = Arc<LazyLock<SyncSender<Job>, Start>>;
+type Later = Arc<LazyLock<Arc<Queue<Job>>, Start>>;
 
-type Start = Box<dyn FnOnce() -> SyncSender<Job> + Send>;
+type Start = Box<dyn FnOnce() -> Arc<Queue<Job>> + Send>;
 
 /// Speech that a probability of less is none of, when nobody has looked before.
 const SPEECH: f32 = 0.5;
@@ -104,32 +104,16 @@ impl Engine {
     /// If a model is missing or damaged.
     pub fn start(weights: &Weights, workers: usize, sessions: usize) -> Result<Engine> {
         let room = 4 * sessions.max(1);
-        let (hearing, heard) = sync_channel(room);
-        let (turns, taken) = sync_channel(room);
         let mut detector = weights.detector()?;
-        thread("voice-hear", move || {
-            while let Ok((work, results)) = heard.recv() {
-                answer(work, &results, |what| detect(&mut detector, what));
-            }
-        });
+        let hearing = Queue::start("voice-hear", room, [answering(move |what| detect(&mut detector, what))]);
         let said = Arc::new(Said::default());
-        let taken: Arc<Mutex<Receiver<Job>>> = Arc::new(Mutex::new(taken));
-        for _ in 0..workers.max(1) {
-            let mut worker = Worker {
-                detector: weights.detector()?,
-                recogniser: weights.recogniser()?,
-                speaker: weights.speaker(said.clone())?,
-            };
-            let taken = taken.clone();
-            thread("voice-turn", move || {
-                loop {
-                    // Whoever has the lock waits for the next job; the others wait for the lock.
-                    let job = taken.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok((work, results)) = job else { break };
-                    answer(work, &results, |what| worker.turn(what));
-                }
-            });
-        }
+        let worker = || {
+            let detector = weights.detector()?;
+            Ok(Worker { detector, recogniser: weights.recogniser()?, speaker: weights.speaker(said.clone())? })
+        };
+        let workers = (0..workers.max(1)).map(|_| worker()).collect::<Result<Vec<_>>>()?;
+        let workers = workers.into_iter().map(|mut worker| answering(move |what| worker.turn(what)));
+        let turns = Queue::start("voice-turn", room, workers);
         let [one, other] = [weights.clone(), weights.clone()];
         let judging = later(move || judge(one, room));
         let understanding = later(move || understand(other, room));
@@ -159,46 +143,42 @@ impl Engine {
     /// An engine that needs no weights: it hears no speech, understands none, and says every sentence as two beeps. With
     /// it, a flow is a menu: of keys and of the clips that the operator recorded.
     pub fn without_weights(sessions: usize) -> Engine {
-        let (turns, taken) = sync_channel::<Job>(4 * sessions.max(1));
-        thread("voice-menu", move || {
-            while let Ok((work, results)) = taken.recv() {
-                answer(work, &results, |what| Ok(beep(what)));
-            }
-        });
-        let [one, other] = [turns.clone(), turns.clone()];
-        Engine { hearing: turns.clone(), turns, judging: later(move || one), understanding: later(move || other) }
+        let menu = Queue::start("voice-menu", 4 * sessions.max(1), [answering(|what| Ok(beep(what)))]);
+        let [one, other] = [menu.clone(), menu.clone()];
+        Engine { hearing: menu.clone(), turns: menu, judging: later(move || one), understanding: later(move || other) }
     }
 
     /// Has something found out. If there is no room, the answer says so at once.
     pub fn ask(&self, work: Work, results: &Results) {
         let queue = match work.what {
             What::Detect { .. } => &self.hearing,
-            What::TurnEnd { .. } => &self.judging,
-            What::Understand { .. } => &self.understanding,
+            What::TurnEnd { .. } => &*self.judging,
+            What::Understand { .. } => &*self.understanding,
             What::Recognise { .. } | What::Speak { .. } => &self.turns,
         };
-        if let Err(TrySendError::Full((work, _)) | TrySendError::Disconnected((work, _))) =
-            queue.try_send((work, results.clone()))
-        {
+        if let Err((work, _)) = queue.give((work, results.clone())) {
             // A session that is not there any more needs no answer.
             let _ = results.try_send(Done { id: work.id, found: Err("the machine has more to do than it can".into()) });
         }
     }
 }
 
-fn later(start: impl FnOnce() -> SyncSender<Job> + Send + 'static) -> Later {
+fn later(start: impl FnOnce() -> Arc<Queue<Job>> + Send + 'static) -> Later {
     Arc::new(LazyLock::new(Box::new(start)))
 }
 
-fn answer(work: Work, results: &Results, find: impl FnOnce(What) -> Result<Found>) {
-    if results.is_closed() {
-        return;
+/// What a thread does: it answers one after another.
+fn answering(mut find: impl FnMut(What) -> Result<Found> + Send + 'static) -> impl FnOnce(Jobs<Job>) + Send + 'static {
+    move |jobs| {
+        // Those who are gone by now need no answer.
+        for (work, results) in jobs.filter(|(_, results)| !results.is_closed()) {
+            let found = find(work.what).map_err(|error| error.to_string());
+            if let Err(error) = &found {
+                tracing::error!(%error, "inference failed");
+            }
+            let _ = results.try_send(Done { id: work.id, found });
+        }
     }
-    let found = find(work.what).map_err(|error| error.to_string());
-    if let Err(error) = &found {
-        tracing::error!(%error, "inference failed");
-    }
-    let _ = results.try_send(Done { id: work.id, found });
 }
 
 /// What is found without weights.
@@ -229,18 +209,15 @@ pub fn at_rate(samples: Arc<[f32]>, rate: Rate) -> Arc<[f32]> {
 
 /// Starts the thread that judges turns: it loads its model, then answers. Without it, and where it is damaged, nothing is
 /// judged.
-fn judge(weights: Weights, room: usize) -> SyncSender<Job> {
-    let (jobs, asked) = sync_channel::<Job>(room);
-    thread("voice-judge", move || {
+fn judge(weights: Weights, room: usize) -> Arc<Queue<Job>> {
+    let work = move |jobs: Jobs<Job>| {
         let mut turn_end = weights.turn_end().unwrap_or_else(|error| {
             tracing::error!(%error, "silence alone ends turns; run `patchcord models pull`, which puts right what is damaged");
             None
         });
-        while let Ok((work, results)) = asked.recv() {
-            answer(work, &results, |what| is_over(turn_end.as_mut(), what));
-        }
-    });
-    jobs
+        answering(move |what| is_over(turn_end.as_mut(), what))(jobs);
+    };
+    Queue::start("voice-judge", room, [work])
 }
 
 fn is_over(turn_end: Option<&mut TurnEnd>, what: What) -> Result<Found> {
@@ -250,18 +227,15 @@ fn is_over(turn_end: Option<&mut TurnEnd>, what: What) -> Result<Found> {
 }
 
 /// Starts the thread that reads sentences: it loads its model, then answers. Without it, nobody can tell what words are about.
-fn understand(weights: Weights, room: usize) -> SyncSender<Job> {
-    let (jobs, asked) = sync_channel::<Job>(room);
-    thread("voice-understand", move || {
+fn understand(weights: Weights, room: usize) -> Arc<Queue<Job>> {
+    let work = move |jobs: Jobs<Job>| {
         let mut sentences = weights.sentences().unwrap_or_else(|error| {
             tracing::error!(%error, "flows understand by letters and words alone");
             None
         });
-        while let Ok((work, results)) = asked.recv() {
-            answer(work, &results, |what| about(sentences.as_mut(), what));
-        }
-    });
-    jobs
+        answering(move |what| about(sentences.as_mut(), what))(jobs);
+    };
+    Queue::start("voice-understand", room, [work])
 }
 
 fn about(sentences: Option<&mut Sentences>, what: What) -> Result<Found> {
@@ -309,24 +283,4 @@ fn detect(detector: &mut Detector, what: What) -> Result<Found> {
     let mut probabilities = Vec::new();
     detector.hear(&mut hearing, &samples, &mut probabilities)?;
     Ok(Found::Speech { hearing, probabilities })
-}
-
-/// A thread that gives way to those who carry calls.
-pub(crate) fn thread(name: &str, work: impl FnOnce() + Send + 'static) {
-    let started = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        lower_priority();
-        work();
-    });
-    if let Err(error) = started {
-        tracing::error!(%error, name, "no thread");
-    }
-}
-
-/// Under Linux, a process's nice value is its calling thread's.
-fn lower_priority() {
-    const NICE: i32 = 10;
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-        tracing::debug!(%error, "inference runs at the priority of everything else");
-    }
 }
