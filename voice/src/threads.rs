@@ -49,7 +49,7 @@ impl<Job: Send + 'static> Queue<Job> {
     /// Never waits. The job comes back if there is no room, or nobody to work.
     pub(crate) fn give(&self, job: Job) -> Result<(), Job> {
         let Some(jobs) = &self.jobs else { return Err(job) };
-        jobs.try_send(job).map_err(|TrySendError::Full(job)| TrySendError::Disconnected(job) | job)
+        jobs.try_send(job).map_err(|(TrySendError::Full(job) | TrySendError::Disconnected(job))| job)
     }
 }
 
