@@ -268,9 +268,14 @@ async fn n9_a_burst_is_admitted_exactly() {
             .header("X-Twilio-Signature", signature::sign(&Settings::default().auth_token, &url, &form))
             .form(&form);
         async move {
-            let response = request.send().await.unwrap();
-            assert_eq!(response.status(), 200);
-            response.text().await.unwrap()
+            // Whoever has not written half a second after it connected makes room for others; on a machine with more to do
+            // that may be one of these, and it asks again.
+            for _ in 0..10 {
+                let Ok(response) = request.try_clone().unwrap().send().await else { continue };
+                assert_eq!(response.status(), 200);
+                return response.text().await.unwrap();
+            }
+            panic!("no answer");
         }
     };
     // Each twice, at the same time: the carrier tries again.
