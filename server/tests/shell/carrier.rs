@@ -1,5 +1,6 @@
 //! The carrier and the caller of one call: rings, follows the documents it is given, runs the media streams, calls back.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -208,18 +209,28 @@ impl Carrier {
         garbage.sort();
         garbage.reverse();
         let mut stopped_at = None;
+        let (mut sink, mut source) = socket.split();
         loop {
             while let Some(sent) = stream.poll(self.zero.elapsed()) {
                 match sent {
                     Sent::Text(text) => {
-                        if socket.send(Message::text(text)).await.is_err() {
+                        let mut sending = pin!(sink.send(Message::text(text)));
+                        // What comes is read also where nothing can be written.
+                        let written = loop {
+                            tokio::select! {
+                                biased;
+                                written = &mut sending => break written,
+                                received = source.next() => if !self.take(stream, received) { return },
+                            }
+                        };
+                        if written.is_err() {
                             return stream.receive_close(self.zero.elapsed());
                         }
                     }
                     Sent::Close => {
                         let drained = async {
-                            let _ = socket.close(None).await;
-                            while let Some(Ok(_)) = socket.next().await {}
+                            let _ = sink.close().await;
+                            while let Some(Ok(_)) = source.next().await {}
                         };
                         let _ = timeout(CLOSE_MAX, drained).await;
                         return;
@@ -235,15 +246,7 @@ impl Carrier {
             tokio::select! {
                 biased;
                 _ = hung_up.wait_for(|over| *over), if !stream.is_over() => stream.stop(self.zero.elapsed()),
-                received = socket.next() => match received {
-                    Some(Ok(Message::Text(text))) => stream.receive(&text, self.zero.elapsed()),
-                    Some(Ok(Message::Binary(_))) => stream.receive_binary(self.zero.elapsed()),
-                    Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => {
-                        stream.receive_close(self.zero.elapsed());
-                        return;
-                    }
-                },
+                received = source.next() => if !self.take(stream, received) { return },
                 () = sleep_until(due) => {
                     if stopped_at.is_some_and(|at| at <= Instant::now()) {
                         return;
@@ -252,11 +255,26 @@ impl Carrier {
                         let nonsense = [Message::text("{\"event\":"), Message::binary(vec![0, 159]), Message::text("[]")];
                         let at = garbage.len();
                         garbage.pop();
-                        let _ = socket.send(nonsense[at % 3].clone()).await;
+                        let _ = sink.send(nonsense[at % 3].clone()).await;
                     }
                 }
             }
         }
+    }
+
+    /// What came of the server. False: nothing more will.
+    fn take(&self, stream: &mut FakeStream, received: Option<Result<Message, Error>>) -> bool {
+        let now = self.zero.elapsed();
+        match received {
+            Some(Ok(Message::Text(text))) => stream.receive(&text, now),
+            Some(Ok(Message::Binary(_))) => stream.receive_binary(now),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+            Some(Ok(Message::Close(_)) | Err(_)) | None => {
+                stream.receive_close(now);
+                return false;
+            }
+        }
+        true
     }
 
     async fn after_stream(&mut self, word: &str) -> String {
