@@ -6,10 +6,12 @@
 
 use std::collections::BTreeMap;
 
-/// By how much each letter of a word makes a text likelier (natural logarithm): of a choice, of which one has to be said, and of a
-/// word in an example, which only may be. By orders at a coffee shop and by strangers' sentences over noise (`coffee_orders` and
-/// `strangers_in_noise` in `tests/measure.rs`): with more, fewer are asked again, and more taken for something else.
-pub(crate) const OF_A_CHOICE: f32 = 0.6;
+/// By how much each letter of a word makes a text likelier (natural logarithm): of an answer, which has to be one of a few (a slot's
+/// choices, or the words of a number, a day or a time that was asked for), and of a word in an example, which only may be said. By
+/// orders at a coffee shop, strangers' sentences over noise and strangers' answers of one word (`coffee_orders`,
+/// `strangers_in_noise` and `short_answers` in `tests/measure.rs`): with more, fewer are asked again, and more taken for something
+/// else.
+pub(crate) const OF_AN_ANSWER: f32 = 0.6;
 pub(crate) const OF_AN_EXAMPLE: f32 = 0.3;
 
 /// The words, as a tree of their letters.
@@ -45,7 +47,12 @@ const ROOT: usize = 0;
 impl Expected {
     /// Words, each with what its letters count; the letters that two begin with count what they do in the one that counts more.
     pub fn new<'a>(words: impl IntoIterator<Item = (&'a str, f32)>) -> Self {
-        let mut nodes = vec![Node::default()];
+        Expected { nodes: vec![Node::default()] }.with(words)
+    }
+
+    /// The same and these words.
+    pub fn with<'a>(self, words: impl IntoIterator<Item = (&'a str, f32)>) -> Self {
+        let Expected { mut nodes } = self;
         for (word, counts) in words {
             let mut node = ROOT;
             for letter in word.chars().flat_map(char::to_lowercase) {

@@ -10,10 +10,10 @@ use jiff::{Timestamp, civil};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::meaning::{self, Meanings};
+use super::meaning::{self, Meanings, Meant};
 use super::nearest::{Examples, telling, words};
 use super::slots::{Kind, Slot, SlotFile};
-use crate::expected::{Expected, OF_A_CHOICE, OF_AN_EXAMPLE};
+use crate::expected::{Expected, OF_AN_ANSWER, OF_AN_EXAMPLE};
 use crate::word_vectors::WordVectors;
 
 /// Opening hours begin here, unless a slot says otherwise: "at six" is in the evening, "at seven" in the morning.
@@ -26,6 +26,10 @@ pub struct Flow {
     pub(super) greeting: String,
     /// Said when nothing was understood.
     pub(super) again: String,
+    /// Asked when an intent is near and not clearly meant, with what it is about.
+    pub(super) unsure: String,
+    /// Asked when it was not meant.
+    pub(super) other_words: String,
     /// Said when a tool failed, or is not there.
     pub(super) failed: String,
     /// Said when nobody can take the call over.
@@ -65,6 +69,8 @@ struct Clip {
 
 #[derive(Clone, Debug)]
 pub(super) struct Intent {
+    /// What it is, for a caller who is asked whether they mean it. `None`: nobody is asked.
+    pub about: Option<String>,
     /// The keys of the telephone that mean this.
     pub keys: Option<String>,
     /// Any of these, word for word, means this.
@@ -93,6 +99,10 @@ struct FlowFile {
     greeting: String,
     #[serde(default = "again")]
     again: String,
+    #[serde(default = "unsure")]
+    unsure: Spanned<String>,
+    #[serde(default = "other_words")]
+    other_words: String,
     #[serde(default = "failed")]
     failed: String,
     #[serde(default = "nobody")]
@@ -117,6 +127,7 @@ struct FlowFile {
 #[serde(deny_unknown_fields)]
 struct IntentFile {
     name: Spanned<String>,
+    about: Option<String>,
     #[serde(default)]
     examples: Vec<String>,
     key: Option<Spanned<String>>,
@@ -137,6 +148,14 @@ fn greeting() -> String {
 
 fn again() -> String {
     "Sorry, I did not understand that. Could you say that again?".into()
+}
+
+fn unsure() -> Spanned<String> {
+    Spanned::new(0..0, "Do you mean {about}?".into())
+}
+
+fn other_words() -> String {
+    "Could you say it in other words, please?".into()
 }
 
 fn failed() -> String {
@@ -184,6 +203,11 @@ impl Flow {
         for (at, intent) in file.intent.iter().enumerate() {
             check(intent, at, &file.intent, &names, &mut wrong);
         }
+        let unsure = file.unsure.as_ref();
+        if !braced(unsure).eq(["about"]) {
+            let what = "`unsure` asks for one thing, so write {about} in it once, and nothing else in braces";
+            wrong(file.unsure.span().start, what.to_owned());
+        }
         let zone = match &file.timezone {
             None => TimeZone::system(),
             Some(name) => TimeZone::get(name.as_ref()).unwrap_or_else(|_| {
@@ -209,10 +233,24 @@ impl Flow {
             .into_iter()
             .map(|(text, path)| (text, Clip { path: path.into_inner(), samples: None }))
             .collect();
-        let FlowFile { greeting, again, failed, nobody, farewell, still_there, change, dropped, .. } = file;
+        let FlowFile {
+            greeting,
+            again,
+            unsure,
+            other_words,
+            failed,
+            nobody,
+            farewell,
+            still_there,
+            change,
+            dropped,
+            ..
+        } = file;
         Ok(Flow {
             greeting,
             again,
+            unsure: unsure.into_inner(),
+            other_words,
             failed,
             nobody,
             farewell,
@@ -285,11 +323,11 @@ impl Flow {
 
     /// The intent of the nearest example, if one is near enough. `about`: what the words are about, if that was asked for and
     /// could be found out.
-    pub(super) fn nearest(&self, words: &[String], about: Option<Vec<f32>>) -> Option<usize> {
+    pub(super) fn nearest(&self, words: &[String], about: Option<Vec<f32>>) -> Option<Meant> {
         match (&self.understands, about) {
             (By::Sentences(meanings), Some(vector)) => meanings.nearest(words, vector),
             (By::Words(meanings, vectors), _) => meanings.nearest(words, vectors.vector(&words.join(" "))),
-            (By::Letters | By::Sentences(_), _) => self.examples.nearest(words),
+            (By::Letters | By::Sentences(_), _) => self.examples.nearest(words).map(Meant::Clearly),
         }
     }
 }
@@ -325,6 +363,7 @@ fn intent_of(file: &IntentFile, names: &[&str]) -> Intent {
         Slot { name: name.clone(), kind, ask, earliest: earliest.unwrap_or(EARLIEST) }
     };
     Intent {
+        about: file.about.clone(),
         keys: file.key.as_ref().map(|keys| keys.as_ref().clone()),
         phrases: file.phrases.iter().map(|phrase| words(phrase.as_ref())).collect(),
         slots: slots.into_iter().map(slot).collect(),
@@ -341,7 +380,7 @@ fn expected(intents: &[Intent], examples: &Examples) -> Expected {
         Kind::OneOf(choices) => Some(choices),
         _ => None,
     });
-    let of_choices = choices.flatten().flat_map(|choice| words(choice)).map(|word| (word, OF_A_CHOICE));
+    let of_choices = choices.flatten().flat_map(|choice| words(choice)).map(|word| (word, OF_AN_ANSWER));
     let of_examples =
         examples.iter().flat_map(|(_, words)| telling(words)).map(|word| (word.to_owned(), OF_AN_EXAMPLE));
     let all: Vec<(String, f32)> = of_choices.chain(of_examples).collect();
@@ -415,6 +454,9 @@ mod tests {
             mistake("again = 'y'\ngreting = 'x'")
                 .starts_with("line 2: unknown field `greting`, expected one of `greeting`")
         );
+        assert!(
+            mistake("unsure = 'What?'").starts_with("line 1: `unsure` asks for one thing, so write {about} in it once")
+        );
         assert!(mistake("timezone = 'Nowhere'").contains("line 1: there is no time zone \"Nowhere\" here"));
         let intent = |more: &str| format!("[[intent]]\nname = 'a'\nanswer = 'b {{c}}'\n{more}\n");
         let all = mistake(&intent("next = 'z'\nphrases = ['?']\nconfirm = '{d}?'"));
@@ -455,8 +497,8 @@ mod tests {
             (ahead + expected.end(place)) / word.len() as f32
         };
         for (word, letter) in [
-            ("roast", OF_A_CHOICE),
-            ("dark", OF_A_CHOICE),
+            ("roast", OF_AN_ANSWER),
+            ("dark", OF_AN_ANSWER),
             ("voucher", OF_AN_EXAMPLE),
             ("the", 0.0),
             ("7", 0.0),

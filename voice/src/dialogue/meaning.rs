@@ -6,12 +6,29 @@ use std::collections::BTreeMap;
 
 use super::nearest::says_nothing;
 
+/// What a sentence is taken for, by its index.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Meant {
+    Clearly(usize),
+    /// Nothing else is nearer, but it takes the caller to say whether it is meant.
+    Perhaps(usize),
+}
+
+impl Meant {
+    pub fn intent(self) -> usize {
+        let (Meant::Clearly(intent) | Meant::Perhaps(intent)) = self;
+        intent
+    }
+}
+
 /// What is near enough. All of it by `tests/data/understanding`.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
     /// Nearness (the cosine, at most 1) and so many times the lead over the second intent have to be this together: what is far
     /// from all others may be further away.
     clear: f32,
+    /// The same, to ask whether it is meant.
+    perhaps: f32,
     lead_counts: f32,
     /// With less of a lead, two may be meant; and with more, the others have little to do with it, or there are none.
     lead_min: f32,
@@ -23,12 +40,19 @@ pub struct Rule {
 }
 
 /// For the means of words' vectors.
-pub const WORDS: Rule =
-    Rule { clear: 0.58, lead_counts: 1.5, lead_min: 0.05, lead_max: 0.2, alone: 0.2, one_of: usize::MAX };
+pub const WORDS: Rule = Rule {
+    clear: 0.58,
+    perhaps: 0.35,
+    lead_counts: 1.5,
+    lead_min: 0.05,
+    lead_max: 0.2,
+    alone: 0.2,
+    one_of: usize::MAX,
+};
 
 /// For vectors of sentences, which tell more things apart: what is meant is near one example as well as the mean.
 pub const SENTENCES: Rule =
-    Rule { clear: 0.44, lead_counts: 0.0, lead_min: 0.07, lead_max: 0.2, alone: 0.0, one_of: 5 };
+    Rule { clear: 0.44, perhaps: 0.35, lead_counts: 0.0, lead_min: 0.07, lead_max: 0.2, alone: 0.0, one_of: 5 };
 
 /// What intents are about, by their examples.
 #[derive(Clone, Debug)]
@@ -66,19 +90,19 @@ impl Meanings {
         Ok(Meanings { rule, intents })
     }
 
-    /// The intent that is clearly meant by these words, which are about `vector`.
-    pub fn nearest(&self, words: &[String], vector: Vec<f32>) -> Option<usize> {
+    /// The intent that is meant by these words, which are about `vector`.
+    pub fn nearest(&self, words: &[String], vector: Vec<f32>) -> Option<Meant> {
         let text = words.join(" ");
         // Whatever else is as near: an example is known by its words.
         let is_whole = |meaning: &Meaning| meaning.examples.iter().any(|(example, _)| *example == text);
         if let Some((&intent, _)) = self.intents.iter().find(|(_, meaning)| is_whole(meaning)) {
-            return Some(intent);
+            return Some(Meant::Clearly(intent));
         }
         if says_nothing(words) {
             return None;
         }
         let vector = unit(vector);
-        let Rule { clear, lead_counts, lead_min, lead_max, alone, one_of } = self.rule;
+        let Rule { clear, perhaps, lead_counts, lead_min, lead_max, alone, one_of } = self.rule;
         let nearness = |meaning: &Meaning| {
             let mut examples: Vec<f32> = meaning.examples.iter().map(|(_, example)| dot(&vector, example)).collect();
             examples.sort_by(|one, other| other.total_cmp(one));
@@ -91,7 +115,11 @@ impl Meanings {
         all.sort_by(|one, other| other.0.total_cmp(&one.0));
         let &(near, intent) = all.first()?;
         let lead = all.get(1).map_or(lead_max, |second| near - second.0).min(lead_max);
-        (lead >= lead_min && near + lead_counts * lead >= clear).then_some(intent)
+        let sure = near + lead_counts * lead;
+        if lead >= lead_min && sure >= clear {
+            return Some(Meant::Clearly(intent));
+        }
+        (sure >= perhaps).then_some(Meant::Perhaps(intent))
     }
 }
 

@@ -4,8 +4,8 @@
 //! Keys mean what the flow says of them, so that a flow can also be a menu of recordings that needs no ear and no voice.
 //!
 //! A turn is understood by the first of these that fits: what the agent asked for last; the phrases of an intent, word for
-//! word; a goodbye; the nearest example, if it is near enough. What an intent needs and was not said is asked for, slot by
-//! slot; what it has to have confirmed is said back, and done after a yes.
+//! word; the nearest example, if it is near enough; a goodbye. Whether what is less near is meant, the caller is asked. What an
+//! intent needs and was not said is asked for, slot by slot; what it has to have confirmed is said back, and done after a yes.
 
 mod flow;
 mod meaning;
@@ -19,10 +19,11 @@ use call::farewell::{Language, says_farewell};
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use crate::expected::Expected;
+use crate::expected::{Expected, OF_AN_ANSWER};
 use flow::Intent;
 pub use flow::{Flow, FlowError};
-use slots::Correction;
+use meaning::Meant;
+use slots::{Correction, Slot};
 
 /// The tool by which a flow hands the call over to a person. Where the agent has none of that name, the flow says that
 /// nobody can take the call.
@@ -59,6 +60,15 @@ enum WaitsFor {
     Nothing,
     /// The intent that the last answer asked for.
     Intent(usize),
+    /// Whether this intent is meant; and what was said for it.
+    Meant {
+        at: usize,
+        slots: Slots,
+    },
+    /// Other words for what is meant, which is not this intent.
+    OtherWords {
+        not: usize,
+    },
     /// One more slot of an intent.
     Slot {
         at: usize,
@@ -91,9 +101,22 @@ impl Dialogue {
         Dialogue { waits_for: WaitsFor::Nothing, called: None, ..self.clone() }
     }
 
-    /// What a recogniser may expect that is said to this flow.
+    /// What a recogniser may expect to be said now: the words of the flow, and of what was asked for.
     pub fn expected(&self) -> Arc<Expected> {
-        self.flow.expected()
+        let slots = |at: usize| self.flow.intents[at].slots.iter();
+        let asked: Vec<&Slot> = match &self.waits_for {
+            WaitsFor::Intent(at) | WaitsFor::Change { at, .. } => slots(*at).collect(),
+            WaitsFor::Slot { at, slot, .. } => slots(*at).filter(|other| other.name == *slot).collect(),
+            WaitsFor::Nothing | WaitsFor::Meant { .. } | WaitsFor::OtherWords { .. } | WaitsFor::Yes { .. } => {
+                Vec::new()
+            }
+        };
+        let words: Vec<&str> = asked.iter().flat_map(|slot| slot.kind.expected()).collect();
+        if words.is_empty() {
+            return self.flow.expected();
+        }
+        let with = self.flow.expected().as_ref().clone().with(words.into_iter().map(|word| (word, OF_AN_ANSWER)));
+        Arc::new(with)
     }
 
     /// The words of a turn that a [reader of sentences](crate::sentences::Sentences) has to be asked about before
@@ -118,13 +141,17 @@ impl Dialogue {
             return reply;
         }
         match self.understood(heard) {
-            Some((at, slots)) => self.advance(at, slots, can_call),
-            None if says_farewell(heard, &[Language::ENGLISH]) => {
+            Some((Meant::Clearly(at), slots)) => self.advance(at, slots, can_call),
+            _ if says_farewell(heard, &[Language::ENGLISH]) => {
                 self.waits_for = WaitsFor::Nothing;
                 Reply::Say(self.flow.farewell.clone())
             }
+            Some((Meant::Perhaps(at), slots)) if let Some(question) = self.may_ask_whether(at) => {
+                self.waits_for = WaitsFor::Meant { at, slots };
+                Reply::Say(question)
+            }
             // What was asked for is still asked for.
-            None => Reply::Say(self.again()),
+            _ => Reply::Say(self.again()),
         }
     }
 
@@ -133,10 +160,10 @@ impl Dialogue {
     pub fn pressed(&mut self, keys: &str, can_call: &[&str]) -> Reply {
         self.called = None;
         let said = match (&self.waits_for, keys) {
-            (WaitsFor::Yes { .. }, "1") => "yes",
-            (WaitsFor::Yes { .. }, "2") => "no",
-            (WaitsFor::Yes { .. } | WaitsFor::Change { .. } | WaitsFor::Nothing, _) => "",
+            (WaitsFor::Yes { .. } | WaitsFor::Meant { .. }, "1") => "yes",
+            (WaitsFor::Yes { .. } | WaitsFor::Meant { .. }, "2") => "no",
             (WaitsFor::Slot { .. } | WaitsFor::Intent(_), _) => keys,
+            _ => "",
         };
         if let Some(reply) = (!said.is_empty()).then(|| self.continued(said, can_call)).flatten() {
             return reply;
@@ -185,7 +212,18 @@ impl Dialogue {
             return Some(Reply::Say(self.flow.dropped.clone()));
         }
         match self.waits_for.clone() {
-            WaitsFor::Nothing => None,
+            WaitsFor::Nothing | WaitsFor::OtherWords { .. } => None,
+            WaitsFor::Meant { at, mut slots } => {
+                let another = self.understood(heard).map(|(meant, _)| meant).filter(|meant| meant.intent() != at);
+                let yes = slots::yes_or_no(heard)?;
+                if yes && !matches!(another, Some(Meant::Clearly(_))) {
+                    slots.extend(slots::find(&self.flow.intents[at].slots, heard, None, self.today));
+                    return Some(self.advance(at, slots, can_call));
+                }
+                self.waits_for = WaitsFor::OtherWords { not: at };
+                let only_no = !yes && another.is_none() && !says_farewell(heard, &[Language::ENGLISH]);
+                only_no.then(|| Reply::Say(self.again()))
+            }
             WaitsFor::Intent(at) => {
                 let slots = &self.flow.intents[at].slots;
                 // Where there is one slot, the whole turn is about it.
@@ -244,25 +282,42 @@ impl Dialogue {
             }
             WaitsFor::Yes { at, slots } => self.flow.intents[*at].confirm.as_ref().map(|text| filled(text, slots)),
             WaitsFor::Change { .. } => Some(self.flow.change.clone()),
+            WaitsFor::Meant { at, .. } => self.asks_whether(*at),
+            WaitsFor::OtherWords { .. } => return self.flow.other_words.clone(),
             WaitsFor::Nothing | WaitsFor::Intent(_) => None,
         };
         question.map_or_else(|| self.flow.again.clone(), |question| format!("{} {question}", self.flow.again))
     }
 
-    fn understood(&self, heard: &str) -> Option<(usize, Slots)> {
+    /// The question whether this intent is meant, if there is one, and nothing else is being asked for.
+    fn may_ask_whether(&self, at: usize) -> Option<String> {
+        let may = match self.waits_for {
+            WaitsFor::Nothing | WaitsFor::Intent(_) => true,
+            WaitsFor::Meant { at: asked, .. } | WaitsFor::OtherWords { not: asked } => asked != at,
+            WaitsFor::Slot { .. } | WaitsFor::Yes { .. } | WaitsFor::Change { .. } => false,
+        };
+        self.asks_whether(at).filter(|_| may)
+    }
+
+    fn asks_whether(&self, at: usize) -> Option<String> {
+        self.flow.intents[at].about.as_ref().map(|about| self.flow.unsure.replace("{about}", about))
+    }
+
+    fn understood(&self, heard: &str) -> Option<(Meant, Slots)> {
         let words = nearest::words(heard);
         if words.is_empty() {
             return None;
         }
-        let with_slots = |at: usize| {
+        let with_slots = |meant: Meant| {
+            let at = meant.intent();
             let found = slots::find(&self.flow.intents[at].slots, heard, None, self.today);
-            self.has_what_it_needs(at, &found).then_some((at, found))
+            self.has_what_it_needs(at, &found).then_some((meant, found))
         };
         let by_phrase = || {
             let intents = self.flow.intents.iter().enumerate();
             let mut named =
                 intents.filter(|(_, intent)| intent.phrases.iter().any(|phrase| nearest::contains(&words, phrase)));
-            named.find_map(|(at, _)| with_slots(at))
+            named.find_map(|(at, _)| with_slots(Meant::Clearly(at)))
         };
         let about = self.about.as_ref().filter(|(told, _)| *told == words).and_then(|(_, vector)| vector.clone());
         let by_example = || self.flow.nearest(&words, about).and_then(with_slots);
@@ -408,6 +463,101 @@ mod tests {
         for other in ["I would like a pizza", "", "ten", "my cat is green", "Thank you."] {
             assert_eq!(says(&dialogue.reply(other, &["drive"])), "Sorry, say that again?", "{other}");
         }
+    }
+
+    const UNSURE: &str = r#"
+        again = "Sorry?"
+
+        [[intent]]
+        name = "hours"
+        about = "our opening hours"
+        examples = ["when are you open"]
+        answer = "Always."
+
+        [[intent]]
+        name = "deliver"
+        about = "a delivery"
+        examples = ["can you deliver it"]
+        slots = { day = { type = "date", ask = "On which day?" } }
+        answer = "Until {day}."
+
+        [[intent]]
+        name = "secret"
+        examples = ["what is the secret"]
+        answer = "It is none."
+    "#;
+
+    /// Answers of a dialogue whose reader says that a text is about what its words name, `hours`, `deliver` or `secret`, and
+    /// farther from all of them with `perhaps`.
+    fn answers(turns: &[&str]) -> Vec<String> {
+        let vector = |words: &[String]| {
+            let about = |intent: &str| if words.iter().any(|word| word == intent) { 1.0_f32 } else { 0.0 };
+            let unsure = about("perhaps");
+            vec![
+                about("open") + about("hours"),
+                about("deliver"),
+                about("secret"),
+                // Of length 2.3, of which 1 is 0.4.
+                2.3 * unsure,
+            ]
+        };
+        let flow = Flow::read(UNSURE).unwrap().with_sentences(|words| Ok::<_, ()>(vector(words))).unwrap();
+        let mut dialogue = Dialogue::new(Arc::new(flow), Timestamp::UNIX_EPOCH);
+        let mut answer = |heard: &str| {
+            if let Some(words) = dialogue.asks_about(heard) {
+                let vector = vector(&words);
+                dialogue.told_about(words, Some(vector));
+            }
+            let reply = match heard.strip_prefix("keys ") {
+                Some(keys) => dialogue.pressed(keys, &[]),
+                None => dialogue.reply(heard, &[]),
+            };
+            says(&reply).to_owned()
+        };
+        turns.iter().map(|heard| answer(heard)).collect()
+    }
+
+    #[test]
+    fn a_caller_is_asked_whether_what_is_near_is_meant() {
+        const HOURS: &str = "Do you mean our opening hours?";
+        const OTHER_WORDS: &str = "Could you say it in other words, please?";
+        for (turns, wanted) in [
+            (&["hours"][..], &["Always."][..]),
+            (&["perhaps hours", "Yes, please."], &[HOURS, "Always."]),
+            (&["perhaps hours", "keys 1"], &[HOURS, "Always."]),
+            (&["perhaps hours", "No.", "perhaps hours", "hours"], &[HOURS, OTHER_WORDS, OTHER_WORDS, "Always."]),
+            (&["perhaps hours", "keys 2", "perhaps deliver"], &[HOURS, OTHER_WORDS, "Do you mean a delivery?"]),
+            // Another wish is taken for what it is, whatever else it says.
+            (&["perhaps hours", "right, deliver it"], &[HOURS, "On which day?"]),
+            (&["perhaps hours", "no, perhaps deliver"], &[HOURS, "Do you mean a delivery?"]),
+            (&["perhaps hours", "Nope. Goodbye."], &[HOURS, "Thank you for calling, goodbye!"]),
+            // What was said with the wish, and with the yes, is known.
+            (&["perhaps deliver tomorrow", "Yes."], &["Do you mean a delivery?", "Until Friday, January 2nd."]),
+            (&["perhaps deliver", "Yes, tomorrow."], &["Do you mean a delivery?", "Until Friday, January 2nd."]),
+            // What is no answer is asked again.
+            (&["perhaps hours", "mhm banana"], &[HOURS, "Sorry? Do you mean our opening hours?"]),
+            (&["perhaps hours", "perhaps hours"], &[HOURS, "Sorry? Do you mean our opening hours?"]),
+            // Nobody wrote what it is about; and a value that is being asked for comes first.
+            (&["perhaps secret"], &["Sorry?"]),
+            (&["deliver", "perhaps hours"], &["On which day?", "Sorry? On which day?"]),
+        ] {
+            assert_eq!(answers(turns), wanted, "{turns:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_asked_for_is_expected() {
+        let mut dialogue = dialogue();
+        let likelier = |dialogue: &Dialogue, word: &str| {
+            let (place, ahead) = dialogue.expected().after(crate::expected::Place::BEGIN, word);
+            ahead + dialogue.expected().end(place)
+        };
+        assert_eq!((likelier(&dialogue, "seven"), likelier(&dialogue, "somewhere") > 0.0), (0.0, true));
+        dialogue.reply("Go somewhere and do something.", &[]);
+        assert!(likelier(&dialogue, "seven") > 0.0 && likelier(&dialogue, "somewhere") > 0.0);
+        assert_eq!(likelier(&dialogue, "Friday"), 0.0);
+        dialogue.reply("thirty-three", &[]);
+        assert_eq!(likelier(&dialogue, "seven"), 0.0);
     }
 
     #[test]

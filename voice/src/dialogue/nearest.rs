@@ -175,8 +175,8 @@ const COMMON: [&str; 45] = [
     "could", "would", "like", "please", "have", "be", "that", "this", "with", "at", "i'd", "want",
 ];
 
-/// Words that are no wish: a number alone (`#`), and what those say who did not understand us or are still thinking.
-const NOT_UNDERSTOOD: [&str; 10] = ["#", "pardon", "sorry", "excuse", "huh", "hm", "hmm", "um", "uh", "well"];
+/// Words that are no wish: a number alone (`#`), a no, and what those say who did not understand us or are still thinking.
+const NOT_UNDERSTOOD: [&str; 11] = ["#", "no", "pardon", "sorry", "excuse", "huh", "hm", "hmm", "um", "uh", "well"];
 
 fn is_number(word: &str) -> bool {
     word.bytes().all(|byte| byte.is_ascii_digit()) || super::slots::value_of(word).is_some()

@@ -150,16 +150,29 @@ pub fn held_out() -> Vec<Set> {
     flows.into_iter().chain(others).collect()
 }
 
+/// A flow whose intents are about what they are named: the caller is asked whether what is near is meant.
+pub fn flow(text: &str) -> Flow {
+    let about = |line: &str| match line.strip_prefix("name").map(|rest| rest.trim_start_matches([' ', '='])) {
+        Some(name) => format!("{line}\nabout = {name}\n"),
+        None => format!("{line}\n"),
+    };
+    Flow::read(&text.lines().map(about).collect::<String>()).unwrap()
+}
+
+/// What became of what was said. An intent was meant: understood, asked whether it is that, asked whether it is something else,
+/// asked again, taken for something else. None was meant: asked again, asked whether it is one, answered.
+pub type Counts = [usize; 8];
+
 /// How often a flow understands: what was said, and what was taken for it.
 pub struct Understanding {
     flow: Arc<Flow>,
     sentences: Option<Arc<Mutex<Sentences>>>,
-    counts: [usize; 5],
+    counts: Counts,
 }
 
 impl Understanding {
     pub fn by(flow: &Arc<Flow>) -> Self {
-        Understanding { flow: flow.clone(), sentences: None, counts: [0; 5] }
+        Understanding { flow: flow.clone(), sentences: None, counts: Counts::default() }
     }
 
     /// By this reader, if the flow asks for one.
@@ -175,8 +188,7 @@ impl Understanding {
 
     /// The same, with whatever knows what words are about.
     pub fn misses_by(&mut self, asked: &Asked, mut vector: impl FnMut(&[String]) -> Vec<f32>) -> Option<String> {
-        let mut answered = |text: &str| {
-            let mut dialogue = Dialogue::new(self.flow.clone(), Timestamp::UNIX_EPOCH);
+        let mut answer = |dialogue: &mut Dialogue, text: &str| {
             if let Some(words) = dialogue.asks_about(text) {
                 let vector = vector(&words);
                 dialogue.told_about(words, Some(vector));
@@ -186,29 +198,41 @@ impl Understanding {
                 Reply::Call { name, .. } => name,
             }
         };
-        let answer = answered(&asked.text);
-        let again = answer == answered("");
-        let column = match &asked.intent {
-            Some(intent) if answer == *intent => 0,
-            Some(_) => 1 + usize::from(!again),
-            None => 3 + usize::from(!again),
+        let begun = Dialogue::new(self.flow.clone(), Timestamp::UNIX_EPOCH);
+        let mut dialogue = begun.clone();
+        let answered = answer(&mut dialogue, &asked.text);
+        let again = answered == answer(&mut begun.clone(), "");
+        let whether = answered.strip_prefix("Do you mean ").and_then(|rest| rest.strip_suffix('?')).map(str::to_owned);
+        if let Some(about) = &whether {
+            // The flow answers what it is named, so that this is what comes of a yes.
+            assert_eq!(answer(&mut dialogue.clone(), "Yes."), *about);
+            assert_eq!(answer(&mut dialogue, "No."), "Could you say it in other words, please?");
+        }
+        let column = match (&asked.intent, whether) {
+            (Some(intent), None) if answered == *intent => 0,
+            (Some(intent), Some(about)) => 1 + usize::from(about != *intent),
+            (Some(_), None) => 3 + usize::from(!again),
+            (None, Some(_)) => 6,
+            (None, None) => 5 + 2 * usize::from(!again),
         };
         self.counts[column] += 1;
-        (!matches!(column, 0 | 3)).then_some(answer)
+        (!matches!(column, 0 | 5)).then_some(answered)
     }
 
-    /// Understood, asked again, taken for something else; where no intent is meant, asked again and answered.
-    pub fn counts(&self) -> [usize; 5] {
+    pub fn counts(&self) -> Counts {
         self.counts
     }
 
     pub fn print(&self, name: &str) {
-        let [right, again, wrong, quiet, invented] = self.counts;
-        println!(
-            "{name}: {right} understood, {again} asked again, {wrong} taken for something else; no intent meant: {quiet} \
-             asked again, {invented} answered"
-        );
+        println!("{name}: {}", told(&self.counts));
     }
+}
+
+pub fn told([right, whether, another, again, wrong, quiet, asked, invented]: &Counts) -> String {
+    format!(
+        "{right} understood, {whether} asked whether, {another} asked whether something else, {again} asked again, {wrong} taken \
+         for something else; no intent meant: {quiet} asked again, {asked} asked whether, {invented} answered"
+    )
 }
 
 /// Tells a dialogue what it asks about.

@@ -138,6 +138,63 @@ fn on_weekday(words: &[Word], from: usize, today: Date) -> Option<Read> {
     Some((Some(Day { date, with_year: false }), place))
 }
 
+const MONTHS: [(&str, &str); 12] = [
+    ("january", "jan"),
+    ("february", "feb"),
+    ("march", "march"),
+    ("april", "apr"),
+    ("may", "may"),
+    ("june", "jun"),
+    ("july", "jul"),
+    ("august", "aug"),
+    ("september", "sept"),
+    ("october", "oct"),
+    ("november", "nov"),
+    ("december", "dec"),
+];
+
+const ORDINALS: [&str; 20] = [
+    "first",
+    "second",
+    "third",
+    "fourth",
+    "fifth",
+    "sixth",
+    "seventh",
+    "eighth",
+    "ninth",
+    "tenth",
+    "eleventh",
+    "twelfth",
+    "thirteenth",
+    "fourteenth",
+    "fifteenth",
+    "sixteenth",
+    "seventeenth",
+    "eighteenth",
+    "nineteenth",
+    "twentieth",
+];
+
+/// The words that days are made of.
+pub fn expected() -> impl Iterator<Item = &'static str> {
+    const OTHERS: [&str; 12] = [
+        "today",
+        "tomorrow",
+        "monday",
+        "tuesday",
+        "wednesday",
+        "thursday",
+        "friday",
+        "saturday",
+        "sunday",
+        "twenty",
+        "thirty",
+        "thirtieth",
+    ];
+    OTHERS.into_iter().chain(MONTHS.map(|(name, _)| name)).chain(ORDINALS)
+}
+
 fn weekday(word: &str) -> Option<Weekday> {
     Some(match word.trim_end_matches("'s") {
         "monday" | "mon" => Weekday::Monday,
@@ -202,47 +259,11 @@ fn of_any_month(words: &[Word], from: usize, today: Date, asked: Asked) -> Optio
 }
 
 fn month(word: &str) -> Option<i8> {
-    const MONTHS: [(&str, &str); 12] = [
-        ("january", "jan"),
-        ("february", "feb"),
-        ("march", "march"),
-        ("april", "apr"),
-        ("may", "may"),
-        ("june", "jun"),
-        ("july", "jul"),
-        ("august", "aug"),
-        ("september", "sept"),
-        ("october", "oct"),
-        ("november", "nov"),
-        ("december", "dec"),
-    ];
     MONTHS.iter().position(|(name, short)| *name == word || *short == word).map(|at| at as i8 + 1)
 }
 
 /// "Third", "twenty first", "3rd": 1 to 31.
 fn ordinal(words: &[Word], place: usize) -> Option<(i8, usize)> {
-    const ORDINALS: [&str; 20] = [
-        "first",
-        "second",
-        "third",
-        "fourth",
-        "fifth",
-        "sixth",
-        "seventh",
-        "eighth",
-        "ninth",
-        "tenth",
-        "eleventh",
-        "twelfth",
-        "thirteenth",
-        "fourteenth",
-        "fifteenth",
-        "sixteenth",
-        "seventeenth",
-        "eighteenth",
-        "nineteenth",
-        "twentieth",
-    ];
     let small = |word: &str| ORDINALS.iter().position(|&ordinal| ordinal == word).map(|at| at as i8 + 1);
     let word = at(words, place);
     if let Some(ordinal) = small(word) {

@@ -45,6 +45,18 @@ pub enum Kind {
     Text,
 }
 
+impl Kind {
+    /// The words that a caller may be expected to answer with who was asked for one. A yes or a no is heard without.
+    pub fn expected(&self) -> Vec<&'static str> {
+        match self {
+            Kind::Date => dates::expected().collect(),
+            Kind::Time => times::expected().collect(),
+            Kind::Phone | Kind::Digits | Kind::Number => numbers::expected().collect(),
+            Kind::OneOf(_) | Kind::YesNo | Kind::Name | Kind::Text => Vec::new(),
+        }
+    }
+}
+
 /// In which order kinds look for their values: a word that one has taken is no other's. "At seven" is a time before seven
 /// is a number.
 const ORDER: [fn(&Kind) -> bool; 9] = [

@@ -5,6 +5,11 @@ use std::ops::Range;
 use super::words::{Word, at};
 use crate::g2p::numbers::{ONES, TENS};
 
+/// The words that numbers are made of.
+pub fn expected() -> impl Iterator<Item = &'static str> {
+    ONES.into_iter().chain(TENS.into_iter().filter(|tens| !tens.is_empty())).chain(["hundred", "thousand"])
+}
+
 /// The value of one number word or of figures.
 pub fn value_of(word: &str) -> Option<u64> {
     // The first two of the tens have no word.

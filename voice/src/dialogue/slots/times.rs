@@ -8,7 +8,7 @@ use jiff::civil::Time;
 use serde::{Serialize, Serializer};
 
 use super::dates::Asked;
-use super::numbers::{number_at, value_of};
+use super::numbers::{self, number_at, value_of};
 use super::words::{Word, at, has, is_at};
 
 /// A time that somebody said.
@@ -62,6 +62,11 @@ struct Face {
     of_24: bool,
 }
 
+/// The words that times are made of.
+pub fn expected() -> impl Iterator<Item = &'static str> {
+    ["half", "quarter", "past", "noon", "midnight", "o'clock"].into_iter().chain(numbers::expected())
+}
+
 /// The first time that was said, and its words. A bare "four" is one only if a time was asked for.
 pub fn time(words: &[Word], earliest: Time, asked: Asked) -> Option<(Moment, Range<usize>)> {
     (0..words.len()).find_map(|from| time_at(words, from, earliest, asked).map(|(time, to)| (Moment(time), from..to)))
@@ -85,13 +90,15 @@ fn time_at(words: &[Word], from: usize, earliest: Time, asked: Asked) -> Option<
     resolved(face, half, earliest).map(|time| (time, to))
 }
 
-/// "Half past three", "ten after four", "quarter past one".
+/// "Half past three", "ten after four", "quarter past one", and as the British have it "half three".
 fn past(words: &[Word], from: usize) -> Option<(Face, usize)> {
     let (minute, place) = part_of_hour(words, from)?;
-    if !matches!(at(words, place), "past" | "after") {
-        return None;
-    }
-    let (hour, to) = hour(words, place + 1)?;
+    let place = match (at(words, place), at(words, from)) {
+        ("past" | "after", _) => place + 1,
+        (_, "half") => place,
+        _ => return None,
+    };
+    let (hour, to) = hour(words, place)?;
     Some((Face { hour, minute, plainly: true, of_24: false }, to))
 }
 
@@ -218,6 +225,7 @@ mod tests {
             ("a quarter past nine in the evening", "21:15"),
             ("quarter to eight", "07:45"),
             ("quarter of five", "16:45"),
+            ("half seven", "07:30"),
             ("ten minutes to one", "12:50"),
             ("twenty after six a.m.", "06:20"),
             ("7:30 p.m.", "19:30"),
