@@ -380,7 +380,7 @@ const TURNS: usize = 13;
 const LOUD: u16 = 500;
 
 /// How long callers wait in whole calls: from their last loud sample to the agent's first, both where the carrier has them.
-/// Callers are recorded prompts without an inner pause (`PATCHCORD_PROMPTS`, as in `voice/tests/measure.rs`), `PATCHCORD_CALLS`
+/// Callers are recorded prompts without an inner pause (`PATCHCORD_PROMPTS`, as in `voice/tests/measure`), `PATCHCORD_CALLS`
 /// at once, of piece `PATCHCORD_PIECE` of the prompts; `PATCHCORD_VAD=semantic` ends turns by how they sound. `PATCHCORD_WAITS`
 /// names a file: the turns are added to it, and the figures are of all in it.
 ///

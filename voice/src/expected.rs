@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// By how much each letter of a word makes a text likelier (natural logarithm): of an answer, which has to be one of a few (a slot's
 /// choices, or the words of a number, a day or a time that was asked for), and of a word in an example, which only may be said. By
 /// orders at a coffee shop, strangers' sentences over noise and strangers' answers of one word (`coffee_orders`,
-/// `strangers_in_noise` and `short_answers` in `tests/measure.rs`): with more, fewer are asked again, and more taken for something
+/// `strangers_in_noise` and `short_answers` in `tests/measure`): with more, fewer are asked again, and more taken for something
 /// else.
 pub(crate) const OF_AN_ANSWER: f32 = 0.6;
 pub(crate) const OF_AN_EXAMPLE: f32 = 0.3;

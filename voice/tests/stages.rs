@@ -111,7 +111,7 @@ async fn what_is_expected_is_written_if_it_sounds_like_it() {
     }
 }
 
-/// Lines of which the network is sure: how often it is wrong, `measure.rs` counts.
+/// Lines of which the network is sure: how often it is wrong, `measure/turn_ends.rs` counts.
 #[tokio::test]
 async fn a_whole_sentence_is_over_and_one_that_breaks_off_is_not() {
     let test = "a_whole_sentence_is_over_and_one_that_breaks_off_is_not";
