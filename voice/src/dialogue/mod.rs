@@ -530,7 +530,7 @@ mod tests {
             // Another wish is taken for what it is, whatever else it says.
             (&["perhaps hours", "right, deliver it"], &[HOURS, "On which day?"]),
             (&["perhaps hours", "no, perhaps deliver"], &[HOURS, "Do you mean a delivery?"]),
-            (&["perhaps hours", "Nope. Goodbye."], &[HOURS, "Thank you for calling, goodbye!"]),
+            (&["perhaps hours", "No, goodbye."], &[HOURS, "Thank you for calling, goodbye!"]),
             // What was said with the wish, and with the yes, is known.
             (&["perhaps deliver tomorrow", "Yes."], &["Do you mean a delivery?", "Until Friday, January 2nd."]),
             (&["perhaps deliver", "Yes, tomorrow."], &["Do you mean a delivery?", "Until Friday, January 2nd."]),
