@@ -558,6 +558,15 @@ mod tests {
         assert_eq!(likelier(&dialogue, "Friday"), 0.0);
         dialogue.reply("thirty-three", &[]);
         assert_eq!(likelier(&dialogue, "seven"), 0.0);
+        for (kind, word) in [("date", "friday"), ("date", "december"), ("time", "quarter"), ("phone", "seven")] {
+            let flow =
+                "[[intent]]\nname = 'a'\nphrases = ['ask']\nanswer = ''\nslots = { s = { type = 'KIND', ask = '?' } }";
+            let flow = Flow::read(&flow.replace("KIND", kind)).unwrap();
+            let mut dialogue = Dialogue::new(Arc::new(flow), Timestamp::UNIX_EPOCH);
+            assert_eq!(likelier(&dialogue, word), 0.0);
+            assert_eq!(says(&dialogue.reply("ask", &[])), "?");
+            assert!(likelier(&dialogue, word) > 0.0, "{word}");
+        }
     }
 
     #[test]

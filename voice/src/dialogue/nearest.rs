@@ -198,6 +198,7 @@ mod tests {
                 (1, "where is my order"),
                 (2, "I need to talk to a person"),
                 (3, "what do you sell"),
+                (4, "there is no sound"),
             ]
             .into_iter(),
         );
@@ -209,6 +210,7 @@ mod tests {
         assert_eq!(nearest("How about refunding it?"), Some(0));
         assert_eq!(nearest("what is the weather like"), None);
         assert_eq!(nearest("Hmm, what?"), None);
+        assert_eq!(nearest("No."), None);
         assert_eq!(nearest(""), None);
         assert_eq!(Examples::default().nearest(&words("hello")), None);
     }
